@@ -1,0 +1,38 @@
+import type { Provider, Upstream } from "../providers/provider.js";
+import type { Price } from "../tokens/pricing.js";
+import type { TimeoutSettings } from "../transport/deadlines.js";
+import type { Credential } from "./credential.js";
+
+/** One callable target: a model at an upstream, with credentials and limits. Resolved: no optional defaults left. */
+export interface Deployment {
+  /** Unique; the same id in several groups is the same deployment, with shared health and limits. */
+  readonly id: string;
+  readonly provider: Provider;
+  readonly upstream: Upstream;
+  /** The model as the provider names it; `*` takes the name from the caller (wildcard groups). */
+  readonly model: string;
+  /** Share of traffic relative to the others of its group, where the strategy uses weights. */
+  readonly weight: number;
+  /** The lower tier is used while any deployment of it is eligible. */
+  readonly tier: number;
+  /** Most requests at the same time from this process; `Infinity` without a limit. */
+  readonly maxParallel: number;
+  /** What the deployment itself states; the group's fill the rest. */
+  readonly timeouts: Partial<TimeoutSettings>;
+  readonly tags: ReadonlySet<string>;
+  readonly region: string | undefined;
+  /** Tokens that prompt and answer may have together, where known. */
+  readonly contextWindow: number | undefined;
+  readonly price: Price | undefined;
+  /** Body fields under the caller's. */
+  readonly defaults: Readonly<Record<string, unknown>>;
+  readonly unsupported: "drop" | "error";
+  readonly isolation: "shared" | "strict";
+  readonly credential: Credential;
+  /** Sent with each request, after the dialect's own; never credentials of the caller. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Connections are shared only within it: one per credential (S38). Not secret. */
+  readonly partition: string;
+  /** Equal for equal configuration: a reload keeps what was learned, and parked deployments, only while it is the same. */
+  readonly fingerprint: string;
+}

@@ -1,0 +1,55 @@
+import type { Principal } from "../plugins/plugin.js";
+import type { Chunk, Operation, Reply } from "../protocol/operations.js";
+import type { RoutingRecord } from "./routing-record.js";
+
+/** What a caller may say beside the body. */
+export interface CallOptions {
+  /** Whoever is charged: plugins see it, and every event carries it. */
+  readonly principal?: Principal | undefined;
+  /** Labels: on every event and in the routing record. At most 16. */
+  readonly tags?: readonly string[] | undefined;
+  /** Text by name, for plugins and events; never sent upstream. At most 16 pairs. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** Ends the request wherever it is; the upstream call is aborted within 100 ms. */
+  readonly signal?: AbortSignal | undefined;
+  /** The whole request, waits and fallbacks included, in milliseconds. @default the group's `timeouts.totalMs` */
+  readonly deadlineMs?: number | undefined;
+  /** Only deployments that have all these tags, and this region. */
+  readonly require?: { readonly tags?: readonly string[] | undefined; readonly region?: string | undefined } | undefined;
+  /** Groups to try after the named one, instead of its own fallbacks. */
+  readonly fallbacks?: readonly string[] | undefined;
+}
+
+/** One request, as the surfaces hand it to the router. */
+export interface Call {
+  readonly operation: Operation;
+  /** Checked by the router: anything may arrive here. */
+  readonly body: unknown;
+  readonly options: CallOptions | undefined;
+  /** `text`: stream chunks as JSON text, for relays. Whole replies are objects in either form. */
+  readonly form: "chunks" | "text";
+}
+
+/** A stream that has reached its commit point. */
+export interface AnswerStream<T = Chunk | string> {
+  /**
+   * The next chunks, at least one, as they arrived together; `undefined` at the end. One call at a time.
+   * @throws {RouterError} the stream broke (`interrupted`); nothing follows.
+   */
+  next(): Promise<readonly T[] | undefined>;
+  /** The consumer leaves: the upstream is aborted and what was used is settled. Does nothing at the end. */
+  cancel(): void;
+}
+
+export type Answer =
+  | { readonly kind: "reply"; readonly reply: Reply; readonly routing: RoutingRecord }
+  | { readonly kind: "stream"; readonly stream: AnswerStream; readonly routing: RoutingRecord };
+
+/** The key under which a router takes calls from other entry points of this package, whichever copy they come from. */
+export const answerCall: unique symbol = Symbol.for("llm-switchyard.answerCall");
+
+/** What the HTTP handler needs of a router. */
+export interface CallTarget {
+  /** @throws {RouterError} the request ended before its commit point. */
+  [answerCall](call: Call): Promise<Answer>;
+}
