@@ -1,9 +1,13 @@
-import type { FallbackChain, Outcome } from "../errors/classify.js";
 import type { ErrorCode } from "../errors/catalog.js";
-import type { ErrorClass } from "../errors/upstream-error.js";
+import type { FallbackChain, Outcome } from "../errors/classify.js";
 import type { RouterError } from "../errors/router-error.js";
+import type { ErrorClass } from "../errors/upstream-error.js";
 import type { Claim } from "../limits/claim.js";
+import type { Lease, SettledUsage } from "../limits/lease.js";
 import type { Chunk, Operation, Reply, RequestBody } from "../protocol/operations.js";
+
+export type { Claim } from "../limits/claim.js";
+export type { Lease, SettledUsage } from "../limits/lease.js";
 
 /** Whoever is charged. Its outermost level is the tenant. */
 export interface Principal {
@@ -58,24 +62,6 @@ export interface AttemptPatch {
 export interface EarlyReply {
   /** A whole reply. For a streaming request it is replayed as a stream. */
   readonly reply: Reply;
-}
-
-/** Tokens and money of a request or attempt, as accounts see them. */
-export interface SettledUsage {
-  readonly promptTokens: number;
-  readonly cachedTokens: number;
-  readonly completionTokens: number;
-  readonly reasoningTokens: number;
-  /** Counted here, because the upstream did not report it. */
-  readonly isEstimated: boolean;
-  /** `null`: no price is known. */
-  readonly costUsd: number | null;
-}
-
-/** Your own account of a request: ended exactly once, by either function. */
-export interface Lease {
-  settle(usage: SettledUsage): void | Promise<void>;
-  release(): void | Promise<void>;
 }
 
 /** How a request ended (R1). */
@@ -171,6 +157,8 @@ export type RouterEvent =
   | SettledEvent;
 
 type MaybePromise<T> = T | Promise<T>;
+// biome-ignore lint/suspicious/noConfusingVoidType: a guard that has nothing to say is a function without `return`.
+type OrNothing<T> = T | void;
 
 /**
  * Code of the operator's in the path (guards: `reserve`, `before…`, `after…`, `transform…`) or beside it (observers:
@@ -189,12 +177,12 @@ export interface Plugin<R = unknown> {
   /** Called once, with the router. Requests that the plugin makes there are requests of their own, at most 3 deep. */
   start?(router: R): void;
   /** Claims join one reservation, all or nothing; a lease is your own account. Throw to refuse. */
-  reserve?(request: PluginRequest): MaybePromise<readonly Claim[] | Lease | void>;
+  reserve?(request: PluginRequest): MaybePromise<OrNothing<readonly Claim[] | Lease>>;
   /** Rewrite, answer at once, or throw to refuse. */
-  beforeRequest?(request: PluginRequest): MaybePromise<RequestPatch | EarlyReply | void>;
-  beforeAttempt?(attempt: PluginAttempt): MaybePromise<AttemptPatch | void>;
+  beforeRequest?(request: PluginRequest): MaybePromise<OrNothing<RequestPatch | EarlyReply>>;
+  beforeAttempt?(attempt: PluginAttempt): MaybePromise<OrNothing<AttemptPatch>>;
   /** Rewrite or throw. Sees whole replies; streams pass `transformStream`. */
-  afterReply?(reply: Reply, request: PluginRequest): MaybePromise<Reply | void>;
+  afterReply?(reply: Reply, request: PluginRequest): MaybePromise<OrNothing<Reply>>;
   transformStream?(chunks: AsyncIterable<Chunk>, request: PluginRequest): AsyncIterable<Chunk>;
   onRequest?(event: RequestStartedEvent): unknown;
   onAttempt?(event: AttemptEvent): unknown;

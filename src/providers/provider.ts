@@ -172,8 +172,10 @@ export interface StreamSummary {
   readonly outputLength: number;
   /** Reasoning was seen. */
   readonly hasReasoning: boolean;
-  /** An error that the stream ended with is none of these. */
+  /** Of the first choice that finished. */
   readonly finishReason: string | undefined;
+  /** Every choice that began, and at least one, has a finish reason (R9). */
+  readonly isComplete: boolean;
   /** The model that the upstream reports. */
   readonly model: string | undefined;
 }

@@ -15,7 +15,9 @@ export interface CallOptions {
   /** The whole request, waits and fallbacks included, in milliseconds. @default the group's `timeouts.totalMs` */
   readonly deadlineMs?: number | undefined;
   /** Only deployments that have all these tags, and this region. */
-  readonly require?: { readonly tags?: readonly string[] | undefined; readonly region?: string | undefined } | undefined;
+  readonly require?:
+    | { readonly tags?: readonly string[] | undefined; readonly region?: string | undefined }
+    | undefined;
   /** Groups to try after the named one, instead of its own fallbacks. */
   readonly fallbacks?: readonly string[] | undefined;
 }

@@ -1,5 +1,5 @@
-import type { Outcome } from "../errors/classify.js";
 import type { ErrorCode } from "../errors/catalog.js";
+import type { Outcome } from "../errors/classify.js";
 import type { ErrorClass } from "../errors/upstream-error.js";
 import type { RequestOutcome, SettledUsage } from "../plugins/plugin.js";
 import type { Exclusion } from "../routing/eligibility.js";

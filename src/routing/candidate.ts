@@ -4,6 +4,8 @@
  */
 export interface Candidate {
   readonly id: string;
+  /** Position in its group: below the group's size, for strategies that keep numbers of their own per candidate. */
+  readonly index: number;
   readonly provider: string;
   readonly model: string;
   readonly tier: number;

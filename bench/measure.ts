@@ -1,0 +1,99 @@
+/** Rounds in alternating order, and what they say. */
+
+/** One round of one contestant. */
+export interface Sample {
+  /** Completed operations. */
+  readonly operations: number;
+  readonly wallMs: number;
+  /** CPU time of the measured process, all its threads. */
+  readonly cpuUs: number;
+  /** CPU time of the upstream meanwhile; 0 where there is none. */
+  readonly upstreamCpuUs: number;
+  /** CPU time of the load generator meanwhile; 0 where the measured process makes its own load. */
+  readonly loadCpuUs: number;
+}
+
+/** Something that can be measured, ready to run. */
+export interface Contestant {
+  readonly name: string;
+  readonly version: string;
+  round(durationMs: number): Promise<Sample>;
+  stop(): Promise<void>;
+}
+
+export interface Plan {
+  readonly rounds: number;
+  readonly roundMs: number;
+  readonly warmUpMs: number;
+}
+
+/** Middle and extremes over the rounds. */
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+export interface Measurement {
+  readonly name: string;
+  readonly version: string;
+  /** Operations per second. */
+  readonly rate: Spread;
+  /** CPU microseconds per operation. */
+  readonly cpuUs: Spread;
+  /** This rate over that of the first contestant, round by round. */
+  readonly ofFloor: Spread;
+  /** Shares of one core that the upstream and the load generator used, 0–1. */
+  readonly upstreamBusy: number;
+  readonly loadBusy: number;
+}
+
+export function spread(values: readonly number[]): Spread {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const at = (index: number) => sorted[index] ?? Number.NaN;
+  const median = sorted.length % 2 === 1 ? at(Math.floor(middle)) : (at(middle - 1) + at(middle)) / 2;
+  return { median, min: at(0), max: at(sorted.length - 1) };
+}
+
+/**
+ * Warms each contestant up, then lets them take turns. Each round begins with another one, and every second round
+ * goes backwards, so that none always follows the same neighbour or owns the quiet end of a run.
+ *
+ * @param contestants - The floor first.
+ */
+export async function measure(
+  contestants: readonly Contestant[],
+  plan: Plan,
+  onProgress: (step: string) => void,
+): Promise<Measurement[]> {
+  const samples = new Map<Contestant, Sample[]>(contestants.map((contestant) => [contestant, []]));
+  for (const contestant of contestants) {
+    onProgress(`warming up ${contestant.name}`);
+    await contestant.round(plan.warmUpMs);
+  }
+  for (let round = 0; round < plan.rounds; round++) {
+    onProgress(`round ${round + 1} of ${plan.rounds}`);
+    const start = round % contestants.length;
+    const order = [...contestants.slice(start), ...contestants.slice(0, start)];
+    if (round % 2 === 1) order.reverse();
+    for (const contestant of order) samples.get(contestant)?.push(await contestant.round(plan.roundMs));
+  }
+
+  const rates = (contestant: Contestant | undefined) =>
+    (contestant && samples.get(contestant))?.map(({ operations, wallMs }) => (operations / wallMs) * 1_000) ?? [];
+  const floorRates = rates(contestants[0]);
+  return contestants.map((contestant) => {
+    const own = samples.get(contestant) ?? [];
+    const ownRates = rates(contestant);
+    return {
+      name: contestant.name,
+      version: contestant.version,
+      rate: spread(ownRates),
+      cpuUs: spread(own.map(({ cpuUs, operations }) => cpuUs / operations)),
+      ofFloor: spread(ownRates.map((rate, round) => rate / (floorRates[round] ?? Number.NaN))),
+      upstreamBusy: spread(own.map(({ upstreamCpuUs, wallMs }) => upstreamCpuUs / wallMs / 1_000)).median,
+      loadBusy: spread(own.map(({ loadCpuUs, wallMs }) => loadCpuUs / wallMs / 1_000)).median,
+    };
+  });
+}

@@ -1,0 +1,122 @@
+/**
+ * The benchmark: every scenario against its floor and its peers, in the same run and in alternating order.
+ *
+ *     npm run bench                          all scenarios and peers, a few minutes
+ *     npm run bench -- --quick               the scenarios of P1, P3, P4 and P6, under a minute
+ *     npm run bench -- --only P1,P3          some of them
+ *     npm run bench -- --check               fails where a goal of the performance page is missed
+ *     npm run bench -- --chunks full         streams with all the fields of OpenAI's own
+ *     npm run bench -- --events-per-piece 1  how the upstream cuts its streams
+ *     npm run bench -- --profile             where the library's own time goes, instead of measuring
+ */
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { arePeersInstalled, buildEntries, entryFile } from "./build.js";
+import { chartOf } from "./chart.js";
+import { PEERS, startContestant, startUpstream, type Upstream } from "./contestants.js";
+import { type Contestant, measure, type Plan } from "./measure.js";
+import { CHUNK_SHAPES } from "./payloads.js";
+import { type BenchProcess, startProcess } from "./processes.js";
+import { profileText } from "./profile.js";
+import { headerText, reportOf, resultOf, resultText, type ScenarioResult } from "./report.js";
+import { completion } from "./scenarios/completion.js";
+import { decision } from "./scenarios/decision.js";
+import { httpCompletion, httpStream } from "./scenarios/http.js";
+import type { Scenario } from "./scenarios/scenario.js";
+import { stream } from "./scenarios/stream.js";
+
+const SCENARIOS: readonly Scenario[] = [completion, stream, httpCompletion, httpStream, decision];
+
+const QUICK: Plan = { rounds: 7, roundMs: 400, warmUpMs: 800 };
+const FULL: Plan = { rounds: 9, roundMs: 1_500, warmUpMs: 3_000 };
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    check: { type: "boolean", default: false },
+    profile: { type: "boolean", default: false },
+    only: { type: "string" },
+    chunks: { type: "string", default: "lean" },
+    "events-per-piece": { type: "string", default: "24" },
+  },
+});
+
+function chosenScenarios(): Scenario[] {
+  const only = options.only?.split(",");
+  const unknown = only?.filter((name) => !SCENARIOS.some(({ id, serves }) => id === name || serves.includes(name)));
+  if (unknown?.length) throw new Error(`nothing measures ${unknown.join(", ")}`);
+  return SCENARIOS.filter(({ id, serves, isQuick }) =>
+    only ? only.includes(id) || serves.some((goal) => only.includes(goal)) : isQuick || !options.quick,
+  );
+}
+
+function progress(step: string): void {
+  process.stderr.write(`  ${step}\n`);
+}
+
+async function runScenario(
+  scenario: Scenario,
+  plan: Plan,
+  upstream: Upstream,
+  load: BenchProcess<unknown>,
+): Promise<ScenarioResult> {
+  const wanted = options.quick ? scenario.variants : [...scenario.variants, ...scenario.slowVariants];
+  const missing = arePeersInstalled ? [] : wanted.filter((name) => PEERS.includes(name));
+  const skipped = missing.map((name) => `${name}, not installed: npm install --prefix bench`);
+  const contestants: Contestant[] = [];
+  try {
+    for (const name of wanted.filter((name) => !missing.includes(name))) {
+      contestants.push(await startContestant(scenario, name, upstream, load));
+    }
+    const measured = await measure(contestants, plan, (step) => progress(`${scenario.id}: ${step}`));
+    return resultOf(scenario, measured, skipped);
+  } finally {
+    for (const contestant of contestants) await contestant.stop();
+  }
+}
+
+async function profileScenario(scenario: Scenario, upstream: Upstream, load: BenchProcess<unknown>): Promise<void> {
+  const folder = `${entryFile("profile").replace(/\.mjs$/, "")}-${scenario.id}`;
+  rmSync(folder, { recursive: true, force: true });
+  const flags = ["--cpu-prof", `--cpu-prof-dir=${folder}`, "--cpu-prof-interval=200"];
+  const subject = await startContestant(scenario, "switchyard", upstream, load, flags);
+  await subject.round(4_000);
+  await subject.stop();
+  console.log(`\n## ${scenario.title}: self time\n${profileText(folder)}\n${folder}`);
+}
+
+const scenarios = chosenScenarios();
+const plan = options.quick ? QUICK : FULL;
+const eventsPerPiece = Number(options["events-per-piece"]);
+if (!(eventsPerPiece >= 1))
+  throw new Error(`Expected --events-per-piece to be at least 1, received ${options["events-per-piece"]}`);
+
+const chunks = CHUNK_SHAPES.find((shape) => shape === options.chunks);
+if (!chunks) throw new Error(`Expected --chunks to be one of ${CHUNK_SHAPES.join(", ")}, received ${options.chunks}`);
+
+await buildEntries(["upstream", "load", "subject"]);
+const upstream = await startUpstream(chunks, eventsPerPiece);
+const load = await startProcess(entryFile("load"), []);
+const results: ScenarioResult[] = [];
+try {
+  for (const scenario of scenarios) {
+    if (options.profile) await profileScenario(scenario, upstream, load);
+    else results.push(await runScenario(scenario, plan, upstream, load));
+  }
+} finally {
+  await load.stop();
+  await upstream.stop();
+}
+
+if (!options.profile) {
+  const report = reportOf(results, plan, chunks, eventsPerPiece);
+  console.log(headerText(report));
+  for (const result of results) console.log(resultText(result));
+  const folder = fileURLToPath(new URL("results", import.meta.url));
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(`${folder}/latest.json`, `${JSON.stringify(report, undefined, 2)}\n`);
+  writeFileSync(`${folder}/latest.svg`, chartOf(report));
+  const missed = results.flatMap(({ goals }) => goals).filter(({ isMet }) => !isMet);
+  if (options.check && missed.length > 0) process.exitCode = 1;
+}

@@ -1,0 +1,176 @@
+import type { Clock } from "../internal/clock.js";
+import { fingerprint, identityOf } from "../internal/fingerprint.js";
+import type { Provider, ProviderOptionError, Upstream } from "../providers/provider.js";
+import { checkedHeaders, headerProblem } from "../transport/headers.js";
+import { Credential } from "./credential.js";
+import type { Deployment } from "./deployment.js";
+import type { ParsedDeployment } from "./options.js";
+
+/** What is wrong with a deployment: where within its options, and what. */
+export type ReportProblem = (path: readonly string[], message: string) => void;
+
+/**
+ * Makes the deployment that options describe, with `id` as its name for now: the router gives out the names.
+ *
+ * @param own - The provider's own options that were given.
+ * @param report - Called for each problem. No message contains a key, a header's value or a password.
+ * @returns `undefined`: there were problems.
+ */
+export function connectDeployment(
+  parsed: ParsedDeployment,
+  provider: Provider,
+  own: Readonly<Record<string, unknown>>,
+  clock: Clock,
+  report: ReportProblem,
+): Omit<Deployment, "id"> | undefined {
+  let isSound = true;
+  const problem: ReportProblem = (path, message) => {
+    isSound = false;
+    report(path, message);
+  };
+  checkApiKey(parsed.apiKey, provider, problem);
+  const baseUrl = checkBaseUrl(parsed.baseUrl, problem) ?? provider.defaultBaseUrl;
+  const headers = checkHeaders(parsed.headers, problem);
+  const upstream = isSound ? connect(parsed, provider, own, baseUrl, problem) : undefined;
+  if (!upstream) return undefined;
+
+  const { apiKey, weight, tier } = parsed;
+  return Object.freeze({
+    provider,
+    upstream,
+    model: parsed.model,
+    weight,
+    tier,
+    maxParallel: parsed.maxParallel ?? Number.POSITIVE_INFINITY,
+    timeouts: Object.freeze(parsed.timeouts),
+    tags: new Set(parsed.tags),
+    region: parsed.region,
+    contextWindow: parsed.contextWindow,
+    price: parsed.price && Object.freeze(parsed.price),
+    defaults: deepFrozen(parsed.defaults),
+    unsupported: parsed.unsupported,
+    isolation: parsed.isolation,
+    credential: new Credential(apiKey, clock),
+    headers: unprintable(headers),
+    // Headers and own options can hold credentials as well.
+    partition: fingerprint({ apiKey, headers, own }),
+    // A group's own view of the deployment does not make it another one.
+    fingerprint: fingerprint({
+      ...parsed,
+      id: undefined,
+      weight: undefined,
+      tier: undefined,
+      provider: identityOf(provider),
+      own,
+    }),
+  });
+}
+
+const UNSET = "if it comes from an environment variable, that variable is not set";
+
+function checkApiKey(apiKey: unknown, provider: Provider, problem: ReportProblem): void {
+  const path = ["apiKey"];
+  if (apiKey === undefined) {
+    if (provider.apiKey === "required") problem(path, `is required by the provider "${provider.name}"; ${UNSET}`);
+  } else if (provider.apiKey === "none") {
+    problem(path, `the provider "${provider.name}" takes no API key`);
+  } else if (typeof apiKey === "string") {
+    if (apiKey.trim() === "") problem(path, `is empty; ${UNSET}`);
+    else if (apiKey === "undefined" || apiKey === "null") problem(path, `is the text "${apiKey}"; ${UNSET}`);
+    else if (!/^[\x21-\x7e]+$/.test(apiKey)) {
+      problem(path, "has blanks, line breaks or other characters that no key has; was it copied together with them?");
+    }
+  }
+}
+
+/** @returns the URL without a trailing slash; `undefined` when none was given, or a wrong one. */
+function checkBaseUrl(baseUrl: string | undefined, problem: ReportProblem): string | undefined {
+  if (baseUrl === undefined) return undefined;
+  const path = ["baseUrl"];
+  if (baseUrl.trim() === "") {
+    problem(path, `is empty; ${UNSET}`);
+    return undefined;
+  }
+  const url = URL.canParse(baseUrl) ? new URL(baseUrl) : undefined;
+  // The URL itself is not repeated: it may hold a password.
+  if (!url || /[\s\\]/.test(baseUrl)) problem(path, "expected a URL such as http://host:8000/v1");
+  else if (url.protocol !== "http:" && url.protocol !== "https:") {
+    problem(path, `expected http or https, received ${url.protocol.slice(0, -1)}`);
+  } else if (url.username !== "" || url.password !== "") {
+    problem(path, "must not contain a user name or a password; use `apiKey` or `headers`");
+  } else if (url.search !== "" || url.hash !== "" || /[?#]/.test(baseUrl)) {
+    problem(path, "must not have a query or a fragment");
+  } else if (/(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i.test(baseUrl.replace(/^[a-z]+:\/\/[^/]*/i, ""))) {
+    problem(path, "must not have dot segments");
+  } else return url.href.replace(/\/+$/, "");
+  return undefined;
+}
+
+function checkHeaders(headers: unknown, problem: ReportProblem): Readonly<Record<string, string>> {
+  if (headers === undefined) return {};
+  if (typeof headers !== "object" || headers === null || Array.isArray(headers)) {
+    problem(["headers"], "expected an object of texts by name");
+    return {};
+  }
+  const names = new Set<string>();
+  let isSound = true;
+  for (const [name, value] of Object.entries(headers)) {
+    const wrong = problemOfHeader(name, value, names);
+    names.add(name.toLowerCase());
+    if (wrong === undefined) continue;
+    isSound = false;
+    problem(["headers", name], wrong);
+  }
+  // Every value has been seen to be text.
+  return isSound ? checkedHeaders(headers as Record<string, string>) : {};
+}
+
+function problemOfHeader(name: string, value: unknown, earlier: ReadonlySet<string>): string | undefined {
+  if (typeof value !== "string") return `expected text, received a ${typeof value}`;
+  if (value.trim() === "") return `is empty; ${UNSET}`;
+  if (earlier.has(name.toLowerCase())) return "is given twice, in different case";
+  // Answers are read uncoded (S36), and the dialects say which content they send.
+  if (/^(?:accept|content)-encoding$/i.test(name)) return "cannot be set: bodies go uncoded";
+  return headerProblem(name, value);
+}
+
+function connect(
+  parsed: ParsedDeployment,
+  provider: Provider,
+  own: Readonly<Record<string, unknown>>,
+  baseUrl: string | undefined,
+  problem: ReportProblem,
+): Upstream | undefined {
+  try {
+    return provider.connect({ model: parsed.model, baseUrl, unknownFields: parsed.unknownFields, own });
+  } catch (error) {
+    const { path, message } = error as Partial<ProviderOptionError>;
+    // By name: a provider of another package may bring its own copy of the class.
+    if (error instanceof Error && error.name === "ProviderOptionError" && typeof path === "string") {
+      problem(path === "" ? [] : path.split("."), message ?? "is wrong");
+    } else {
+      problem(
+        [],
+        `the provider "${provider.name}" cannot connect: ${error instanceof Error ? error.message : "unknown error"}`,
+      );
+    }
+    return undefined;
+  }
+}
+
+/** Headers may carry credentials: printed or serialised, they show none (S18). */
+function unprintable(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const hidden = { value: () => "[secret]" };
+  // Without prototype, and not enumerable: whoever lists or spreads the headers meets headers only.
+  const copy: Record<string, string> = Object.assign(Object.create(null), headers);
+  Object.defineProperties(copy, { toJSON: hidden, [Symbol.for("nodejs.util.inspect.custom")]: hidden });
+  return Object.freeze(copy);
+}
+
+function deepFrozen<T>(value: T): T {
+  if (typeof value === "object" && value !== null) {
+    for (const inner of Object.values(value)) deepFrozen(inner);
+    Object.freeze(value);
+  }
+  return value;
+}

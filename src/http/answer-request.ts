@@ -1,0 +1,98 @@
+import { routerError } from "../errors/router-error.js";
+import type { Principal } from "../plugins/plugin.js";
+import type { ModelList } from "../protocol/models.js";
+import { type AnswerStream, answerCall, type CallTarget } from "../router/call.js";
+import type { InputLimits } from "../router/input-limits.js";
+import { authenticateRequest } from "./authenticate.js";
+import { type BodyLimits, checkBodyHeaders, parseBody } from "./body.js";
+import type { HttpRequest } from "./http-request.js";
+import type { HandlerSettings } from "./options.js";
+import { errorReply, eventsReply, type HttpReply, jsonReply } from "./reply.js";
+import type { Route } from "./route.js";
+
+/** What a handler needs of a router. */
+export interface HandlerTarget extends CallTarget {
+  readonly models: { list(options?: { principal?: Principal | undefined }): Promise<ModelList> };
+  status(): { readonly isDraining: boolean };
+  /** The router's own limits: the handler's where its options do not say. Read per request, so that a reload counts. */
+  readonly inputLimits?:
+    | Readonly<Pick<InputLimits, "bodyBytes" | "bodyTimeMs" | "bodyBytesPerSecond" | "bodyGraceMs" | "jsonDepth">>
+    | undefined;
+}
+
+/** What a handler is made of: shared by its two adapters. */
+export interface HandlerCore {
+  readonly router: HandlerTarget;
+  readonly settings: HandlerSettings;
+}
+
+/**
+ * One request from its route to its reply: method, credential, body, call. Whatever fails becomes the error reply of
+ * its code.
+ *
+ * @returns `undefined` when the client has left: nobody is there to read a reply.
+ */
+export async function answerRequest(
+  core: HandlerCore,
+  route: Route,
+  request: HttpRequest,
+): Promise<HttpReply | undefined> {
+  try {
+    if (route.kind !== "route") throw routerError("not_found", { message: "There is no such route." });
+    const { method } = request;
+    if (method !== route.method && !(method === "HEAD" && route.method === "GET")) {
+      return errorReply(routerError("method_not_allowed"), route.method === "GET" ? "GET, HEAD" : "POST");
+    }
+    if (route.name === "health.live") return jsonReply({ status: "ok" });
+    if (route.name === "health.ready") return readiness(core.router);
+
+    let { principal } = request;
+    const { authenticate, authenticateTimeoutMs, clock } = core.settings;
+    if (!principal && authenticate) {
+      principal = await authenticateRequest(authenticate, request, route.name, clock, authenticateTimeoutMs);
+    }
+    if (route.name === "models.list") return jsonReply(await core.router.models.list({ principal }));
+    if (route.name === "models.retrieve") return await retrieveModel(core.router, route.modelId, principal);
+
+    const limits = bodyLimits(core);
+    checkBodyHeaders(request, limits);
+    const body = parseBody(await request.readBody(limits), limits);
+    const answer = await core.router[answerCall]({
+      operation: route.name,
+      body,
+      options: { principal, signal: request.signal },
+      form: "text",
+    });
+    return answer.kind === "stream"
+      ? // `form: "text"` asks for texts.
+        eventsReply(answer.stream as AnswerStream<string>, answer.routing)
+      : jsonReply(answer.reply, answer.routing);
+  } catch (error) {
+    return request.isGone ? undefined : errorReply(error);
+  }
+}
+
+function readiness(router: HandlerTarget): HttpReply {
+  if (router.status().isDraining) throw routerError("draining");
+  return jsonReply({ status: "ok" });
+}
+
+async function retrieveModel(router: HandlerTarget, id: string, principal: Principal | undefined): Promise<HttpReply> {
+  const { data } = await router.models.list({ principal });
+  const model = data.find((candidate) => candidate.id === id);
+  // The same whether it is unknown or hidden from this principal.
+  if (!model) throw routerError("model_not_found");
+  return jsonReply(model);
+}
+
+/** The handler's own limits, else the router's, else the defaults of both. */
+function bodyLimits({ router, settings: { limits } }: HandlerCore): BodyLimits {
+  const routers = router.inputLimits;
+  return {
+    maxBodyBytes: limits.maxBodyBytes ?? routers?.bodyBytes ?? 10_485_760,
+    bodyTimeoutMs: limits.bodyTimeoutMs ?? routers?.bodyTimeMs ?? 30_000,
+    minBodyBytesPerSecond: limits.minBodyBytesPerSecond ?? routers?.bodyBytesPerSecond ?? 1_024,
+    bodyGraceMs: limits.bodyGraceMs ?? routers?.bodyGraceMs ?? 10_000,
+    maxJsonDepth: limits.maxJsonDepth ?? routers?.jsonDepth ?? 64,
+  };
+}

@@ -1,0 +1,123 @@
+import { RouterError, routerError } from "../errors/router-error.js";
+import { onAbort } from "../internal/abort.js";
+import type { Clock } from "../internal/clock.js";
+import type { Principal } from "../plugins/plugin.js";
+import type { HttpRequest } from "./http-request.js";
+import type { RouteName } from "./route.js";
+
+/** What `authenticate` sees of a request: never its body (S23). */
+export interface AuthenticateRequest {
+  readonly method: string;
+  /** What the caller wants to do, such as `chat.completions` or `models.list`. */
+  readonly route: RouteName;
+  /**
+   * The one credential that was sent: the token of `authorization: Bearer`, or the value of `api-key` or `x-api-key`.
+   * Requests whose carriers disagree are refused before this is called (S9).
+   */
+  readonly apiKey: string | undefined;
+  /** A header's value, names in any case; `null` where it was not sent. */
+  readonly headers: { get(name: string): string | null };
+  /** Aborts when the client leaves, or takes the answer no more. */
+  readonly signal: AbortSignal;
+}
+
+export type Authenticate = (request: AuthenticateRequest) => Principal | Promise<Principal>;
+
+/**
+ * Asks the host who is calling.
+ *
+ * @throws {RouterError} what `authenticate` threw if it is one; anything else, no principal or no answer in time is
+ * `invalid_api_key`, always with the same words (S15).
+ */
+export async function authenticateRequest(
+  authenticate: Authenticate,
+  request: HttpRequest,
+  route: RouteName,
+  clock: Clock,
+  timeoutMs: number,
+): Promise<Principal> {
+  const apiKey = soleCredential(request);
+  try {
+    const answer = authenticate(
+      Object.freeze({
+        method: request.method,
+        route,
+        apiKey,
+        headers: Object.freeze({ get: (name: string) => request.header(name.toLowerCase()) ?? null }),
+        signal: request.signal,
+      }),
+    );
+    // Most directories are in memory and answer at once: no timer for those.
+    const principal = isPromise(answer) ? await settleWithin(answer, clock, timeoutMs, request.signal) : answer;
+    // A function that forgets to return must not let everybody in.
+    if (typeof principal !== "object" || principal === null) throw invalidApiKey();
+    return principal;
+  } catch (error) {
+    if (RouterError.isRouterError(error) && error.code !== "invalid_api_key") throw error;
+    throw invalidApiKey();
+  }
+}
+
+/** Built anew from the catalogue: whatever the cause was, clients cannot tell (S15). */
+function invalidApiKey(): RouterError {
+  return routerError("invalid_api_key");
+}
+
+function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+}
+
+const BEARER = /^bearer +/i;
+/** `Bearer` and `Basic` credentials hold no comma: a second one was joined on. */
+const JOINED = /^(?:bearer|basic) .*,|, *(?:bearer|basic) /i;
+
+/**
+ * The credential of a request, where all that carry one agree (S9).
+ *
+ * @throws {RouterError} `invalid_api_key`: carriers are repeated or disagree.
+ */
+function soleCredential(request: HttpRequest): string | undefined {
+  if (
+    request.repeatsHeader("authorization") ||
+    request.repeatsHeader("api-key") ||
+    request.repeatsHeader("x-api-key")
+  ) {
+    throw invalidApiKey();
+  }
+  let credential: string | undefined;
+  const authorization = request.header("authorization");
+  if (authorization !== undefined) {
+    if (JOINED.test(authorization)) throw invalidApiKey();
+    // Other schemes are for `authenticate` to read; a key beside them would be a second credential.
+    credential = authorization.replace(BEARER, "").trim();
+  }
+  for (const name of ["api-key", "x-api-key"]) {
+    const value = request.header(name)?.trim();
+    if (value === undefined) continue;
+    if (value.includes(",") || (credential !== undefined && credential !== value)) throw invalidApiKey();
+    credential = value;
+  }
+  if (authorization !== undefined && !BEARER.test(authorization)) return undefined;
+  return credential === "" ? undefined : credential;
+}
+
+/** @throws what `promise` rejects with, or an error when the time is over or `signal` aborts. */
+function settleWithin<T>(promise: Promise<T>, clock: Clock, timeoutMs: number, signal: AbortSignal): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const timer = clock.schedule(timeoutMs, () => fail(invalidApiKey()), true);
+    let stopListening = () => {};
+    const stopWaiting = () => {
+      timer.cancel();
+      stopListening();
+    };
+    const fail = (error: unknown) => {
+      stopWaiting();
+      reject(error);
+    };
+    stopListening = onAbort(signal, (cause) => fail(routerError("cancelled", { cause })));
+    promise.then((value) => {
+      stopWaiting();
+      resolve(value);
+    }, fail);
+  });
+}

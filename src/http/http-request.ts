@@ -1,0 +1,22 @@
+import type { Principal } from "../plugins/plugin.js";
+import type { BodyLimits, ReadBody } from "./body.js";
+
+/** One request as the core sees it; the web and the node adapter each have theirs. */
+export interface HttpRequest {
+  readonly method: string;
+  /** Whoever the host says is calling. `authenticate` is not asked then. */
+  readonly principal: Principal | undefined;
+  /** The client has left. */
+  readonly isGone: boolean;
+  /** Aborts when the client leaves. */
+  readonly signal: AbortSignal;
+  /** @param name - In lower case. */
+  header(name: string): string | undefined;
+  /** Was the header sent more than once, where that can be told? */
+  repeatsHeader(name: string): boolean;
+  /**
+   * Reads the whole body. Called at most once.
+   * @throws {RouterError} `request_too_large`, `request_timeout`, or `cancelled`: the client left.
+   */
+  readBody(limits: BodyLimits): Promise<ReadBody>;
+}

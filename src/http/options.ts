@@ -1,0 +1,106 @@
+import { z } from "zod";
+import { InvalidOptionsError, type OptionsIssue } from "../errors/router-error.js";
+import { type Clock, systemClock } from "../internal/clock.js";
+import type { Authenticate } from "./authenticate.js";
+import type { BodyLimits } from "./body.js";
+
+/** How a handler receives requests. Whatever is left out has a safe default. */
+export interface HandlerOptions {
+  /**
+   * Says who is calling, or throws to refuse. Called before the body is read, for every route but health. What it
+   * throws reaches the client as 401, unless it is a `RouterError`, which keeps its code. Without it every caller is
+   * anonymous.
+   */
+  readonly authenticate?: Authenticate | undefined;
+  /** How long `authenticate` may take, in milliseconds, 1–60000; then the caller is refused (401). @default 5000 */
+  readonly authenticateTimeoutMs?: number | undefined;
+  /** Where the routes begin. Empty, or segments that begin with `/`. @default "/v1" */
+  readonly basePath?: string | undefined;
+  /** Bytes of a request body, 1–1073741824 (413). @default the router's `inputLimits.bodyBytes`, 10485760 */
+  readonly maxBodyBytes?: number | undefined;
+  /** How long a body may take to arrive, in milliseconds, 1–600000 (408). @default the router's `inputLimits.bodyTimeMs`, 30000 */
+  readonly bodyTimeoutMs?: number | undefined;
+  /**
+   * Slowest pace of a body after `bodyGraceMs`, in bytes per second, 0–1073741824; 0 takes any pace (408).
+   * @default the router's `inputLimits.bodyBytesPerSecond`, 1024
+   */
+  readonly minBodyBytesPerSecond?: number | undefined;
+  /** How long a body may be slower than that, in milliseconds, 0–600000. @default the router's `inputLimits.bodyGraceMs`, 10000 */
+  readonly bodyGraceMs?: number | undefined;
+  /** How deep arrays and objects of a body may nest, 1–512 (400). @default the router's `inputLimits.jsonDepth`, 64 */
+  readonly maxJsonDepth?: number | undefined;
+  /** A client that reads nothing for so long is taken to have left, in milliseconds, 1–3600000. @default 60000 */
+  readonly stallTimeoutMs?: number | undefined;
+  /** Time, for tests. @default the machine's */
+  readonly clock?: Clock | undefined;
+}
+
+/** The options of a handler, parsed. Body limits that are `undefined` are the router's. */
+export interface HandlerSettings {
+  readonly authenticate: Authenticate | undefined;
+  readonly authenticateTimeoutMs: number;
+  /** Empty, or with a leading and without a trailing slash. */
+  readonly basePath: string;
+  readonly limits: { readonly [Limit in keyof BodyLimits]: BodyLimits[Limit] | undefined };
+  readonly stallTimeoutMs: number;
+  readonly clock: Clock;
+}
+
+const isFunction = (value: unknown): boolean => typeof value === "function";
+const isClock = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && "now" in value && "schedule" in value && isFunction(value.schedule);
+
+/** Of a wrong option's value, only what is short and cannot be a secret. */
+const shown = (value: unknown): string => (typeof value === "number" ? String(value) : `a ${typeof value}`);
+
+const integer = (least: number, most: number) =>
+  z.custom<number>((value) => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most, {
+    error: ({ input }) => `expected an integer from ${least} to ${most}, received ${shown(input)}`,
+  });
+
+const handlerSchema = z.strictObject({
+  authenticate: z.custom<Authenticate>(isFunction, "expected a function").optional(),
+  authenticateTimeoutMs: integer(1, 60_000).default(5_000),
+  basePath: z
+    .string("expected a string")
+    .regex(/^(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/, 'expected a path such as "/v1", without dot segments or escapes')
+    .transform((path) => path.replace(/\/$/, ""))
+    .default("/v1"),
+  maxBodyBytes: integer(1, 1_073_741_824).optional(),
+  bodyTimeoutMs: integer(1, 600_000).optional(),
+  minBodyBytesPerSecond: integer(0, 1_073_741_824).optional(),
+  bodyGraceMs: integer(0, 600_000).optional(),
+  maxJsonDepth: integer(1, 512).optional(),
+  stallTimeoutMs: integer(1, 3_600_000).default(60_000),
+  clock: z.custom<Clock>(isClock, "expected a clock: an object with `now` and `schedule`").default(() => systemClock),
+});
+
+/** @throws {InvalidOptionsError} with every problem at once. */
+export function parseHandlerOptions(options: HandlerOptions): HandlerSettings {
+  const parsed = handlerSchema.safeParse(options);
+  if (!parsed.success) throw new InvalidOptionsError(parsed.error.issues.flatMap(optionsIssues));
+  const { authenticate, authenticateTimeoutMs, basePath, stallTimeoutMs, clock, ...limits } = parsed.data;
+  return {
+    authenticate,
+    authenticateTimeoutMs,
+    basePath,
+    limits: {
+      maxBodyBytes: limits.maxBodyBytes,
+      bodyTimeoutMs: limits.bodyTimeoutMs,
+      minBodyBytesPerSecond: limits.minBodyBytesPerSecond,
+      bodyGraceMs: limits.bodyGraceMs,
+      maxJsonDepth: limits.maxJsonDepth,
+    },
+    stallTimeoutMs,
+    clock,
+  };
+}
+
+const OPTION_NAMES = Object.keys(handlerSchema.shape).join(", ");
+
+function optionsIssues(issue: z.core.$ZodIssue): OptionsIssue[] {
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((path) => ({ path, message: `is not an option of the handler; those are ${OPTION_NAMES}` }));
+  }
+  return [{ path: issue.path.join("."), message: issue.message }];
+}

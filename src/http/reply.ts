@@ -1,0 +1,111 @@
+import { catalog } from "../errors/catalog.js";
+import { RouterError, routerError } from "../errors/router-error.js";
+import type { ErrorBody } from "../protocol/error-body.js";
+import type { AnswerStream } from "../router/call.js";
+import type { RoutingRecord } from "../router/routing-record.js";
+
+/** Names and values in turn, names in lower case: what `node:http` takes without another copy. */
+export type HeaderList = string[];
+
+/** What goes back to the client. The adapters add `content-length`, and leave the body out for `HEAD`. */
+export type HttpReply =
+  | { readonly kind: "whole"; readonly status: number; readonly headers: HeaderList; readonly text: string }
+  | { readonly kind: "events"; readonly headers: HeaderList; readonly stream: AnswerStream<string> };
+
+/** Where an error that may be retried does not say when: soon. */
+const DEFAULT_RETRY_AFTER_MS = 1_000;
+
+/** S39: nothing of ours is stored or sniffed, and the content type is ours. */
+const commonHeaders = (contentType: string): HeaderList => [
+  ...["content-type", contentType],
+  ...["cache-control", "no-store"],
+  ...["x-content-type-options", "nosniff"],
+];
+
+export function jsonReply(value: unknown, routing?: RoutingRecord): HttpReply {
+  const headers = commonHeaders("application/json");
+  if (routing) {
+    addRouting(headers, routing.requestId, routing.group, routing.deployment, routing.attempts.length);
+    // R16: unpriced is not zero, it is absent.
+    if (routing.costUsd !== null && Number.isFinite(routing.costUsd)) {
+      headers.push("x-switchyard-cost-usd", decimal(routing.costUsd));
+    }
+  }
+  return { kind: "whole", status: 200, headers, text: JSON.stringify(value) };
+}
+
+export function eventsReply(stream: AnswerStream<string>, routing: RoutingRecord): HttpReply {
+  const headers = commonHeaders("text/event-stream; charset=utf-8");
+  // Reverse proxies such as nginx would collect events before they pass them on.
+  headers.push("x-accel-buffering", "no");
+  addRouting(headers, routing.requestId, routing.group, routing.deployment, routing.attempts.length);
+  return { kind: "events", headers, stream };
+}
+
+/** @param allow - For 405: the methods that the route takes. */
+export function errorReply(thrown: unknown, allow?: string): HttpReply {
+  const error = presentable(thrown);
+  const headers = commonHeaders("application/json");
+  const last = error.attempts.at(-1);
+  addRouting(headers, error.requestId, last?.group, error.deployment ?? last?.deployment, error.attempts.length);
+  if (allow !== undefined) headers.push("allow", allow);
+  const mayRetry = error.clientRetry;
+  headers.push("x-should-retry", mayRetry ? "true" : "false");
+  const retryAfterMs =
+    error.retryAfterMs ??
+    (mayRetry && (error.status === 429 || error.status === 503) ? DEFAULT_RETRY_AFTER_MS : undefined);
+  if (retryAfterMs !== undefined && Number.isFinite(retryAfterMs)) {
+    const waitMs = Math.max(0, Math.ceil(retryAfterMs));
+    headers.push("retry-after", String(Math.ceil(waitMs / 1_000)), "retry-after-ms", String(waitMs));
+  }
+  return { kind: "whole", status: error.status, headers, text: JSON.stringify(errorBody(error)) };
+}
+
+/** In a reply and in the last event of a broken stream alike. */
+export function errorBody(thrown: unknown): ErrorBody {
+  const { message, type, param, code } = presentable(thrown);
+  return { error: { message, type, param, code } };
+}
+
+/** Clients see errors of the catalogue only; anything else is a defect of ours, whose words may hold anything. */
+function presentable(thrown: unknown): RouterError {
+  return RouterError.isRouterError(thrown) &&
+    Object.hasOwn(catalog, thrown.code) &&
+    thrown.status >= 400 &&
+    thrown.status <= 599
+    ? thrown
+    : routerError("internal_error");
+}
+
+function addRouting(
+  headers: HeaderList,
+  requestId: string | undefined,
+  group: string | undefined,
+  deployment: string | undefined,
+  attempts: number,
+): void {
+  if (requestId) headers.push("x-request-id", headerText(requestId));
+  if (group) headers.push("x-switchyard-group", headerText(group));
+  if (deployment) headers.push("x-switchyard-deployment", headerText(deployment));
+  // An error without attempts was refused before any, which its code says already.
+  if (attempts > 0 || deployment) headers.push("x-switchyard-attempts", String(attempts));
+}
+
+const LONGEST_HEADER = 1_024;
+
+/** S42: printable ASCII as it is; other text percent-encoded as UTF-8, so that no value can end its line. */
+export function headerText(value: string): string {
+  if (value.length <= LONGEST_HEADER && /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(value)) return value;
+  // `encodeURIComponent` throws on half a surrogate pair: that becomes the replacement character.
+  const encoded = value
+    .slice(0, LONGEST_HEADER)
+    .replace(/[^\x21-\x7e]|%/gu, (character) =>
+      /^[\ud800-\udfff]$/.test(character) ? "%EF%BF%BD" : encodeURIComponent(character),
+    );
+  return encoded.slice(0, LONGEST_HEADER);
+}
+
+/** Costs are whole nano-USD (R18): nine digits hold them, without exponent. */
+function decimal(usd: number): string {
+  return usd.toFixed(9).replace(/\.?0+$/, "");
+}

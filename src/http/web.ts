@@ -1,0 +1,189 @@
+import { routerError } from "../errors/router-error.js";
+import { onAbort } from "../internal/abort.js";
+import type { Clock, Timer } from "../internal/clock.js";
+import type { Principal } from "../plugins/plugin.js";
+import type { AnswerStream } from "../router/call.js";
+import { answerRequest, type HandlerCore } from "./answer-request.js";
+import { type BodyLimits, BodyMeter, type ReadBody } from "./body.js";
+import { DONE_EVENT, errorEvent, eventsOf } from "./event-stream.js";
+import type { HttpRequest } from "./http-request.js";
+import type { HttpReply } from "./reply.js";
+import { findRoute } from "./route.js";
+
+const encoder = new TextEncoder();
+
+/**
+ * Answers a web `Request`. Never rejects.
+ * @returns `undefined` when the request was aborted before there was an answer.
+ */
+export async function serveWeb(
+  core: HandlerCore,
+  request: Request,
+  principal: Principal | undefined,
+): Promise<Response | undefined> {
+  const route = findRoute(request.url, core.settings.basePath, "");
+  const reply = await answerRequest(core, route, new WebRequest(core, request, principal));
+  return reply && responseOf(core, request, reply);
+}
+
+function responseOf(core: HandlerCore, request: Request, reply: HttpReply): Response | undefined {
+  const headers = new Headers();
+  for (let index = 0; index < reply.headers.length; index += 2) {
+    // In range: names and values come in pairs.
+    headers.append(reply.headers[index] as string, reply.headers[index + 1] as string);
+  }
+  if (reply.kind === "whole") {
+    const bytes = encoder.encode(reply.text);
+    headers.set("content-length", String(bytes.length));
+    return new Response(request.method === "HEAD" ? null : bytes, { status: reply.status, headers });
+  }
+  if (request.signal.aborted) {
+    reply.stream.cancel();
+    return undefined;
+  }
+  const { clock, stallTimeoutMs } = core.settings;
+  return new Response(eventBytes(reply.stream, request.signal, clock, stallTimeoutMs), { status: 200, headers });
+}
+
+class WebRequest implements HttpRequest {
+  readonly method: string;
+  readonly principal: Principal | undefined;
+  readonly #clock: Clock;
+  readonly #request: Request;
+
+  constructor(core: HandlerCore, request: Request, principal: Principal | undefined) {
+    this.#clock = core.settings.clock;
+    this.#request = request;
+    this.method = request.method;
+    this.principal = principal;
+  }
+
+  get isGone(): boolean {
+    return this.#request.signal.aborted;
+  }
+
+  get signal(): AbortSignal {
+    return this.#request.signal;
+  }
+
+  header(name: string): string | undefined {
+    return this.#request.headers.get(name) ?? undefined;
+  }
+
+  /** `Headers` joins repetitions: the values themselves have to tell. */
+  repeatsHeader(): boolean {
+    return false;
+  }
+
+  async readBody(limits: BodyLimits): Promise<ReadBody> {
+    if (this.#request.bodyUsed) {
+      throw routerError("internal_error", {
+        message: "The request body was read before it reached the handler: hand over a request that nobody has read.",
+      });
+    }
+    const reader = this.#request.body?.getReader();
+    if (!reader) return { kind: "bytes", bytes: new Uint8Array() };
+    let giveUp: (error: unknown) => void = () => {};
+    const givenUp = new Promise<never>((_resolve, reject) => {
+      giveUp = reject;
+    });
+    const meter = new BodyMeter(this.#clock, limits, giveUp);
+    const stopListening = onAbort(this.signal, (cause) => giveUp(routerError("cancelled", { cause })));
+    try {
+      return { kind: "bytes", bytes: await Promise.race([readAll(reader, meter), givenUp]) };
+    } catch (error) {
+      // Nobody waits for the rest; a source that refuses to be cancelled changes nothing.
+      reader.cancel().catch(() => {});
+      throw error;
+    } finally {
+      meter.stop();
+      stopListening();
+    }
+  }
+}
+
+/** @throws {RouterError} `request_too_large`, or `cancelled`: the body broke off. */
+async function readAll(reader: ReadableStreamDefaultReader<Uint8Array>, meter: BodyMeter): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read().catch((cause: unknown) => {
+      throw routerError("cancelled", { message: "The request body broke off.", cause });
+    });
+    if (done) break;
+    meter.add(value.length);
+    chunks.push(value);
+    length += value.length;
+  }
+  const [first] = chunks;
+  if (first && chunks.length === 1) return first;
+  const bytes = new Uint8Array(length);
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.length;
+  }
+  return bytes;
+}
+
+/** The events of an answer as bytes, taken from the router only when the client asks for more. */
+function eventBytes(
+  stream: AnswerStream<string>,
+  signal: AbortSignal,
+  clock: Clock,
+  stallTimeoutMs: number,
+): ReadableStream<Uint8Array> {
+  let stopListening = () => {};
+  let stall: Timer | undefined;
+  let isOver = false;
+  const end = () => {
+    isOver = true;
+    stopListening();
+    stall?.cancel();
+  };
+  const fail = (controller: ReadableStreamDefaultController, reason: unknown) => {
+    end();
+    stream.cancel();
+    controller.error(reason);
+  };
+  /** Nobody may ever read on: the wait for it has an end, too. */
+  const awaitReader = (controller: ReadableStreamDefaultController) => {
+    const message = `The client read nothing for ${stallTimeoutMs} ms.`;
+    stall = clock.schedule(stallTimeoutMs, () => fail(controller, routerError("cancelled", { message })), true);
+  };
+  return new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        awaitReader(controller);
+        stopListening = onAbort(signal, (reason) => fail(controller, reason));
+      },
+      async pull(controller) {
+        stall?.cancel();
+        let events: string;
+        let isLast = false;
+        try {
+          const texts = await stream.next();
+          isLast = texts === undefined;
+          events = texts ? eventsOf(texts) : DONE_EVENT;
+        } catch (error) {
+          isLast = true;
+          events = errorEvent(error);
+        }
+        // The client left while the router was waiting for the upstream.
+        if (isOver) return;
+        controller.enqueue(encoder.encode(events));
+        if (!isLast) return awaitReader(controller);
+        end();
+        controller.close();
+      },
+      cancel() {
+        // What was left unread was the end already (R1).
+        if (isOver) return;
+        end();
+        stream.cancel();
+      },
+    },
+    // Nothing is pulled before somebody reads.
+    { highWaterMark: 0 },
+  );
+}

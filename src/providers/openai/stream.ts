@@ -1,0 +1,346 @@
+import { badResponse, type ErrorClass, UpstreamError, unreachable } from "../../errors/upstream-error.js";
+import { randomId } from "../../internal/random.js";
+import type { Chunk } from "../../protocol/operations.js";
+import { createSseReader } from "../../transport/sse.js";
+import type { AttemptContext, StreamDecoder } from "../provider.js";
+import { createdOf } from "./created.js";
+import { errorOfAnswer } from "./errors.js";
+import type { OpenAiFacts } from "./facts.js";
+import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "./json-object.js";
+import { RunningSummary } from "./running-summary.js";
+import { learnSplice, type Splice, SpliceHit } from "./splice.js";
+import { boundedIndex } from "./tool-calls.js";
+import { laterUsage } from "./usage.js";
+
+/** One choice of a stream, as far as it has come. */
+export interface StreamedChoice {
+  readonly index: number;
+  isFinished: boolean;
+  /** A fragment of a tool call went by. */
+  continues?(callIndex: number): void;
+}
+
+/** A choice of a chunk under repair: `delta` in chat completions, `text` in legacy ones. */
+export interface RepairedChoice extends JsonObject {
+  readonly index: number;
+  readonly delta?: JsonObject;
+  readonly text?: string;
+  readonly finish_reason: string | null;
+}
+
+/** What differs between the streams of two operations: the inside of their choices. */
+export interface ChoiceShape<C extends StreamedChoice> {
+  readonly object: string;
+  /** Of generated ids. */
+  readonly idPrefix: string;
+  open(index: number): C;
+  /**
+   * Appends to `made` what becomes of one choice of one event.
+   * @param isFirst - The choice begins here.
+   * @returns the class of the error that the choice ended with, if it did.
+   */
+  repair(raw: JsonObject, state: C, isFirst: boolean, made: RepairedChoice[]): ErrorClass | undefined;
+  /** Adds a choice to the totals. @returns whether it carries content. */
+  summarise(choice: RepairedChoice, summary: RunningSummary): boolean;
+}
+
+/** What a decoder hands out: chunks, or their JSON text. */
+export interface ChunkForm<T> {
+  readonly keepsText: boolean;
+  whole(chunk: Chunk): T;
+  /** @param value - The text that the event carries, where this form keeps text. */
+  spliced(splice: Splice, event: string, hit: SpliceHit, value: string | undefined): T;
+  /** Whether `splice` can make this form. */
+  takes(splice: Splice): boolean;
+}
+
+export const chunkForm: ChunkForm<Chunk> = {
+  keepsText: true,
+  whole: (chunk) => chunk,
+  spliced: (splice, event, hit, value = splice.valueOf(event, hit)) => splice.toChunk(event, hit, value),
+  takes: (splice) => splice.base !== undefined,
+};
+
+export const textForm: ChunkForm<string> = {
+  keepsText: false,
+  whole: (chunk) => JSON.stringify(chunk),
+  spliced: (splice, event, hit) => splice.toText(event, hit),
+  takes: () => true,
+};
+
+/** The largest text event (S32). */
+const MAX_EVENT_BYTES = 16 * 1_048_576;
+/** Shapes that one stream keeps at the same time: choices × (text, reasoning, arguments). */
+const MAX_SPLICES = 8;
+/** Templates that may go unused before a stream is taken for one whose every event differs. */
+const MAX_UNUSED = 4;
+
+/** Members of an event that the rules place; all others pass (repair R12). */
+const PLACED: ReadonlySet<string> = new Set([
+  "id",
+  "object",
+  "created",
+  "model",
+  "choices",
+  "usage",
+  "system_fingerprint",
+  "service_tier",
+  "error",
+  "__proto__",
+]);
+
+/**
+ * Repairs one stream of OpenAI's form (repairs R1–R4, R8, R12, R13, R15; the choices' own rules are in the shape).
+ *
+ * Chunks and texts come from the same steps: an event is parsed and repaired once, and its like are spliced.
+ */
+export class RepairedStream<T, C extends StreamedChoice> implements StreamDecoder<T> {
+  isDone = false;
+  contentAt: number | undefined;
+  readonly summary: RunningSummary;
+
+  readonly #facts: OpenAiFacts;
+  readonly #context: AttemptContext;
+  readonly #shape: ChoiceShape<C>;
+  readonly #form: ChunkForm<T>;
+  readonly #reader: ReturnType<typeof createSseReader>;
+  #out: T[] = [];
+  #delivered = 0;
+  /** What all chunks have in common, with a place for their choices; `undefined` before the first event with choices. */
+  #head: JsonObject | undefined;
+  readonly #choices: (C | undefined)[] = [];
+  /** Members of events that made no chunk: they wait for the next one. */
+  #waiting: JsonObject | undefined;
+  /** Reused: the choices that the current event becomes. */
+  readonly #made: RepairedChoice[] = [];
+  readonly #splices: Splice[] = [];
+  readonly #hit = new SpliceHit();
+  #current = 0;
+  #oldest = 0;
+  /** Templates made since the last time one was of use, roughly. */
+  #unused = 0;
+
+  /** @param splices - Without it every event is parsed; the chunks are the same. */
+  constructor(facts: OpenAiFacts, context: AttemptContext, shape: ChoiceShape<C>, form: ChunkForm<T>, splices = true) {
+    this.#facts = facts;
+    this.#context = context;
+    this.#shape = shape;
+    this.#form = form;
+    this.summary = new RunningSummary(form.keepsText);
+    // Logprobs differ from event to event.
+    if (!splices || context.wantsLogprobs) this.#unused = MAX_UNUSED;
+    this.#reader = createSseReader({
+      maxEventBytes: MAX_EVENT_BYTES,
+      onEvent: (data, eventName) => this.#onEvent(data, eventName),
+    });
+  }
+
+  push(bytes: Uint8Array, out: T[]): void {
+    if (this.isDone) return;
+    this.#out = out;
+    this.#reader.push(bytes);
+  }
+
+  end(out: T[]): void {
+    this.#out = out;
+    // The last event may lack its empty line.
+    if (!this.isDone) this.#reader.end();
+    const { usage, isComplete } = this.summary;
+    if (!isComplete) throw unreachable("stream ended before it was complete");
+    if (this.#context.includeUsage && usage) {
+      // The caller may change its chunk; the summary stays what the upstream said.
+      const chunk: JsonObject = { ...this.#head, choices: [], usage: structuredClone(usage) };
+      this.#takeWaiting(chunk);
+      this.#deliver(chunk, undefined);
+    }
+  }
+
+  #onEvent(data: string, eventName: string | undefined): void {
+    // After the end marker nothing counts; wire S5: of the named events only `error` means anything here.
+    if (this.isDone) return;
+    const isError = eventName === "error";
+    const isNamed = eventName !== undefined && eventName !== "" && eventName !== "message";
+    if (!isNamed && this.#waiting === undefined && this.#splice(data)) return;
+    if (data === "[DONE]") {
+      this.isDone = true;
+      return;
+    }
+    if (isNamed && !isError) return;
+    const event = parseUpstreamObject(data, "an event of the stream");
+    this.#throwError(event, isError);
+    this.#takeUsage(event);
+    const { choices } = event;
+    if (Array.isArray(choices) && choices.length > 0) this.#repair(event, choices, data);
+    else this.#placeOthers(event, undefined);
+  }
+
+  /** Repair R13. */
+  #throwError(event: JsonObject, isNamedError: boolean): void {
+    const { error } = event;
+    if ((error !== undefined && error !== null) || event.object === "error" || isNamedError) {
+      throw errorOfAnswer(this.#facts.errors, event, this.#context.clock.wallNow());
+    }
+    const hidden = this.#facts.answer?.errorIn?.(event);
+    if (hidden !== undefined && hidden !== null) {
+      throw errorOfAnswer(this.#facts.errors, { error: hidden }, this.#context.clock.wallNow());
+    }
+  }
+
+  /** Repair R4: the last usage wins, wherever it comes. */
+  #takeUsage(event: JsonObject): void {
+    let { usage } = event;
+    if (usage === undefined || usage === null) {
+      usage = this.#facts.answer?.usageIn?.(event);
+      if (usage === undefined || usage === null) return;
+      // It stays in the chunk, too, as the upstream sent it (repair R12).
+      usage = structuredClone(usage);
+    }
+    this.summary.usage = laterUsage(this.summary.usage, usage);
+  }
+
+  #repair(event: JsonObject, choices: readonly unknown[], data: string): void {
+    const head = (this.#head ??= this.#headOf(event));
+    const made = this.#made;
+    made.length = 0;
+    let failure: ErrorClass | undefined;
+    let isFirst = false;
+    for (let position = 0; position < choices.length; position++) {
+      const raw = choices[position];
+      if (!isJsonObject(raw)) throw badResponse("a choice of the stream is no object");
+      const index = boundedIndex(raw.index, position, "a choice");
+      let state = this.#choices[index];
+      if (!state) {
+        isFirst = true;
+        state = this.#choices[index] = this.#shape.open(index);
+        this.summary.begun += 1;
+        failure ??= this.#shape.repair(raw, state, true, made);
+      } else failure ??= this.#shape.repair(raw, state, false, made);
+    }
+
+    const hadWaiting = this.#waiting !== undefined;
+    let chunk: JsonObject | undefined;
+    let last: RepairedChoice | undefined;
+    for (const choice of made) {
+      if (chunk) this.#deliver(chunk, last);
+      chunk = { ...head, choices: [choice] };
+      last = choice;
+      this.#takeWaiting(chunk);
+    }
+    this.#placeOthers(event, chunk);
+    if (!chunk || !last) {
+      if (failure !== undefined) throw this.#finishError(failure, choices);
+      return;
+    }
+    this.#deliver(chunk, last);
+    if (failure !== undefined) throw this.#finishError(failure, choices);
+
+    const isAlone = made.length === 1 && choices.length === 1 && !isFirst && last.finish_reason === null;
+    const hasUsage = event.usage !== undefined && event.usage !== null;
+    if (isAlone && !hadWaiting && !hasUsage && this.#unused < MAX_UNUSED) this.#learn(data, chunk, last);
+  }
+
+  /** Repairs R1 and R2. */
+  #headOf(event: JsonObject): JsonObject {
+    const { clock, random, model, includeUsage } = this.#context;
+    const { system_fingerprint: fingerprint, service_tier: tier } = event;
+    this.summary.model = textOf(event.model);
+    const head: JsonObject = {
+      id: textOf(event.id) ?? randomId(random, this.#shape.idPrefix),
+      object: this.#shape.object,
+      created: createdOf(event.created, clock.wallNow()),
+      model: this.summary.model ?? model,
+    };
+    if (tier !== undefined && tier !== null) head.service_tier = tier;
+    if (fingerprint !== undefined && fingerprint !== null) head.system_fingerprint = fingerprint;
+    head.choices = null;
+    // Wire S3.
+    if (includeUsage) head.usage = null;
+    return head;
+  }
+
+  /** Repair R12: on the last chunk made from the event, else on the next one. */
+  #placeOthers(event: JsonObject, chunk: JsonObject | undefined): void {
+    for (const key of Object.keys(event)) {
+      const value = event[key];
+      if (value === null || value === undefined || PLACED.has(key)) continue;
+      if (chunk) chunk[key] = value;
+      else (this.#waiting ??= {})[key] = value;
+    }
+  }
+
+  #takeWaiting(chunk: JsonObject): void {
+    if (!this.#waiting) return;
+    Object.assign(chunk, this.#waiting);
+    this.#waiting = undefined;
+  }
+
+  #deliver(chunk: JsonObject, choice: RepairedChoice | undefined): void {
+    if (choice) {
+      const { summary } = this;
+      if (this.#shape.summarise(choice, summary)) this.contentAt ??= this.#delivered;
+      if (choice.finish_reason !== null) {
+        summary.finished += 1;
+        summary.finishReason ??= choice.finish_reason;
+      }
+    }
+    this.#delivered += 1;
+    // The repair rules have given it the members of a chunk; the upstream's own are beside them.
+    this.#out.push(this.#form.whole(chunk as unknown as Chunk));
+  }
+
+  #finishError(errorClass: ErrorClass, choices: readonly unknown[]): UpstreamError {
+    const own = choices.find((choice) => isJsonObject(choice) && isJsonObject(choice.error));
+    if (isJsonObject(own))
+      return errorOfAnswer(this.#facts.errors, { error: own.error }, this.#context.clock.wallNow());
+    return new UpstreamError("the upstream could not finish the answer", { errorClass });
+  }
+
+  #learn(data: string, chunk: JsonObject, choice: RepairedChoice): void {
+    this.#unused += 1;
+    const splice = learnSplice(data, chunk, choice);
+    if (!splice || !this.#form.takes(splice)) return;
+    if (this.#splices.length < MAX_SPLICES) this.#splices.push(splice);
+    else this.#splices[this.#oldest++ % MAX_SPLICES] = splice;
+  }
+
+  /** The fast path: an event of a known shape, parsed by nobody. @returns whether it was one. */
+  #splice(data: string): boolean {
+    const splices = this.#splices;
+    const { length } = splices;
+    // Interleaved choices come in turn: the shape after the last one that fitted is the next to try.
+    for (let tried = 0, position = this.#current; tried < length; tried++, position++) {
+      if (position >= length) position = 0;
+      const splice = splices[position];
+      if (!splice?.fits(data, this.#hit)) continue;
+      this.#current = position;
+      if (this.#unused > 0) this.#unused -= 1;
+      this.#countSpliced(splice, data);
+      return true;
+    }
+    return false;
+  }
+
+  #countSpliced(splice: Splice, data: string): void {
+    const hit = this.#hit;
+    const { units } = hit;
+    const { summary } = this;
+    const value = this.#form.keepsText ? splice.valueOf(data, hit) : undefined;
+    switch (splice.kind) {
+      case "content":
+      case "text":
+        if (value === undefined) summary.outputLength += units;
+        else summary.addText(splice.choiceIndex, value);
+        break;
+      case "reasoning_content":
+        summary.addReasoning(units);
+        break;
+      case "arguments":
+        summary.outputLength += units;
+        // A later fragment without index and id continues this call.
+        this.#choices[splice.choiceIndex]?.continues?.(splice.callIndex);
+    }
+    this.contentAt ??= this.#delivered;
+    this.#delivered += 1;
+    this.#out.push(this.#form.spliced(splice, data, hit, value));
+  }
+}

@@ -1,0 +1,141 @@
+import { UpstreamError } from "../../errors/upstream-error.js";
+import type { Chunk, Operation, Reply, RequestBody } from "../../protocol/operations.js";
+import type {
+  AttemptContext,
+  EncodedRequest,
+  FeatureSupport,
+  ProviderSettings,
+  StreamDecoder,
+  WholeResponse,
+  WireUpstream,
+} from "../provider.js";
+import { chatChoices } from "./chat-choices.js";
+import { completionChoices } from "./completions.js";
+import { errorOfResponse } from "./errors.js";
+import type { AuthorizationHeader, OpenAiFacts, Surface } from "./facts.js";
+import { decodeModelList } from "./models.js";
+import { RequestWriter } from "./request.js";
+import { decodeReply } from "./response.js";
+import { type ChunkForm, chunkForm, RepairedStream, textForm } from "./stream.js";
+import { surfaceBelow } from "./surface.js";
+
+type Headers = Readonly<Record<string, string>>;
+
+/** Made once: every request of a kind sends the same object. Responses are wanted uncoded (S36). */
+const WHOLE_HEADERS: Headers = {
+  "content-type": "application/json",
+  accept: "application/json",
+  "accept-encoding": "identity",
+};
+const STREAM_HEADERS: Headers = { ...WHOLE_HEADERS, accept: "text/event-stream" };
+const GET_HEADERS: Headers = { accept: "application/json", "accept-encoding": "identity" };
+
+const BEARER: AuthorizationHeader = { name: "authorization", prefix: "Bearer " };
+
+/** One deployment's server behind OpenAI's dialect. */
+export class OpenAiUpstream implements WireUpstream {
+  readonly kind = "wire";
+  readonly host: string;
+  readonly origin: string;
+  readonly operations: Readonly<Partial<Record<Operation, FeatureSupport>>>;
+  readonly contentTypes = { whole: ["application/json", "text/json"], stream: ["text/event-stream"] } as const;
+  readonly modelList: NonNullable<WireUpstream["modelList"]>;
+  readonly healthProbe: EncodedRequest;
+  readonly #facts: OpenAiFacts;
+  readonly #surface: Surface;
+  readonly #writer: RequestWriter;
+  readonly #authorization: AuthorizationHeader;
+  /** Headers with the credential that was used last, by the headers without it. */
+  #authorized: Map<Headers, Headers> | undefined;
+  #lastKey: string | undefined;
+
+  constructor(facts: OpenAiFacts, settings: ProviderSettings) {
+    const surface = facts.locate ? facts.locate(settings) : surfaceBelow(facts, settings);
+    this.#facts = facts;
+    this.#surface = surface;
+    this.#writer = new RequestWriter(facts, settings);
+    this.#authorization = facts.authorization?.(settings) ?? BEARER;
+    this.host = surface.host;
+    this.origin = surface.origin;
+    this.operations = supportOf(facts);
+    this.modelList = {
+      request: { method: "GET", path: surface.modelListPath, headers: GET_HEADERS },
+      decode: (text) => decodeModelList(text, facts.answer?.modelOwner ?? facts.name),
+    };
+    this.healthProbe = { method: "GET", path: surface.healthPath, headers: GET_HEADERS };
+  }
+
+  encode(body: RequestBody, context: AttemptContext): EncodedRequest {
+    const { text, dropped } = this.#writer.write(body, context);
+    return {
+      method: "POST",
+      path: this.#surface.pathOf(context.operation, context.model),
+      headers: context.isStreaming ? STREAM_HEADERS : WHOLE_HEADERS,
+      body: text,
+      dropped,
+    };
+  }
+
+  authorize(request: EncodedRequest, apiKey: string | undefined): EncodedRequest {
+    if (apiKey === undefined) return request;
+    return { ...request, headers: this.#headersWith(request.headers, apiKey) };
+  }
+
+  #headersWith(headers: Headers, apiKey: string): Headers {
+    if (this.#lastKey !== apiKey) {
+      // Nothing but visible ASCII may stand in a header (S42).
+      if (!/^[\x21-\x7e]+$/.test(apiKey)) {
+        throw new UpstreamError("the API key has characters that no header may carry", {
+          errorClass: "authentication",
+        });
+      }
+      this.#lastKey = apiKey;
+      this.#authorized = new Map();
+    }
+    let authorized = this.#authorized?.get(headers);
+    if (!authorized) {
+      const { name, prefix } = this.#authorization;
+      authorized = { ...headers, [name]: prefix + apiKey };
+      // Only our own constants are worth keeping, and only they are few.
+      if (headers === WHOLE_HEADERS || headers === STREAM_HEADERS) this.#authorized?.set(headers, authorized);
+    }
+    return authorized;
+  }
+
+  decodeReply(response: WholeResponse, context: AttemptContext): Reply {
+    return decodeReply(this.#facts, response, context);
+  }
+
+  openStream(context: AttemptContext): StreamDecoder<Chunk> {
+    return openRepairedStream(this.#facts, context, chunkForm);
+  }
+
+  openTextStream(context: AttemptContext): StreamDecoder<string> {
+    return openRepairedStream(this.#facts, context, textForm);
+  }
+
+  decodeError(response: WholeResponse, context: AttemptContext) {
+    return errorOfResponse(this.#facts.errors, response, context.clock.wallNow());
+  }
+}
+
+/** @param splices - See {@link RepairedStream}. */
+export function openRepairedStream<T>(
+  facts: OpenAiFacts,
+  context: AttemptContext,
+  form: ChunkForm<T>,
+  splices = true,
+): StreamDecoder<T> {
+  return context.operation === "completions"
+    ? new RepairedStream(facts, context, completionChoices, form, splices)
+    : new RepairedStream(facts, context, chatChoices(facts.answer, context), form, splices);
+}
+
+function supportOf(facts: OpenAiFacts): Readonly<Partial<Record<Operation, FeatureSupport>>> {
+  const support: Partial<Record<Operation, FeatureSupport>> = {};
+  for (const [operation, { drops = 0, rejects = 0 }] of Object.entries(facts.operations)) {
+    // The keys of `operations` are operations.
+    support[operation as Operation] = { drops, rejects };
+  }
+  return support;
+}

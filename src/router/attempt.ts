@@ -1,0 +1,240 @@
+import type { Deployment } from "../deployments/deployment.js";
+import { wireModel } from "../deployments/registry.js";
+import { classify, type Outcome, type Verdict } from "../errors/classify.js";
+import { RouterError, routerError } from "../errors/router-error.js";
+import { sanitisedMessage } from "../errors/sanitise.js";
+import { UpstreamError, unreachable } from "../errors/upstream-error.js";
+import type { SettledUsage } from "../plugins/plugin.js";
+import type { Usage } from "../protocol/usage.js";
+import type { AttemptContext } from "../providers/provider.js";
+import { costNanoUsd, NANO_USD_PER_USD } from "../tokens/pricing.js";
+import { AttemptDeadlines, type ExpiredDeadline } from "../transport/deadlines.js";
+import { answerTimeoutMs, idleTimeoutMs } from "../routing/timeouts.js";
+import { emitAttemptEnded, emitAttemptStarted, emitFirstToken } from "./events.js";
+import type { AttemptFailure, Lease, RequestState } from "./request.js";
+import type { AttemptRecord } from "./routing-record.js";
+import type { GroupState, Runtime } from "./runtime.js";
+
+/** UTF-16 units per token, where the upstream reports no usage. */
+const UNITS_PER_TOKEN = 4;
+/** No upstream makes a caller wait longer (R19). */
+const MAX_RETRY_AFTER_MS = 60_000;
+
+/** One upstream call of a request: its record, its deadlines, and the one place where it ends. */
+export class Attempt {
+  readonly number: number;
+  readonly group: GroupState;
+  readonly deployment: Deployment;
+  readonly context: AttemptContext;
+  readonly deadlines: AttemptDeadlines;
+  readonly startedAt: number;
+  ttftMs: number | undefined;
+  readonly #lease: Lease;
+  #cancelUpstream: ((reason: unknown) => void) | undefined;
+  #stopListening: () => void;
+  #isEnded = false;
+
+  constructor(
+    private readonly runtime: Runtime,
+    readonly request: RequestState,
+    lease: Lease,
+  ) {
+    const { deployment } = lease.candidate;
+    this.group = lease.group;
+    this.deployment = deployment;
+    this.#lease = lease;
+    this.number = request.attempts.length + 1;
+    this.startedAt = runtime.clock.now();
+    const { checked } = request;
+    this.context = {
+      operation: request.operation,
+      model: wireModel(deployment, lease.captured),
+      isStreaming: checked.isStreaming,
+      includeUsage: checked.includeUsage,
+      wantsLogprobs: checked.wantsLogprobs,
+      wantsBase64: checked.wantsBase64,
+      clock: runtime.clock,
+      random: runtime.random,
+    };
+    this.deadlines = new AttemptDeadlines(runtime.clock, {
+      ...waits(request, lease),
+      deadlineAt: request.deadlineAt,
+      isStreaming: checked.isStreaming,
+      onExpired: (which) => this.cancelUpstream(this.#timeoutError(which)),
+    });
+    this.#stopListening = request.cancellation.onCancel((reason) => this.cancelUpstream(reason));
+    emitAttemptStarted(runtime, this);
+  }
+
+  /** Tells how the call under way can be ended; it is, at once, if that was asked for before. */
+  canBeCancelledBy(cancel: (reason: unknown) => void): void {
+    this.#cancelUpstream = cancel;
+    if (this.request.cancellation.isCancelled) cancel(this.request.cancellation.reason);
+  }
+
+  cancelUpstream(reason: unknown): void {
+    this.#cancelUpstream?.(reason);
+  }
+
+  /** The first content arrived. */
+  firstToken(): void {
+    this.#lease.flight.firstToken();
+    const now = this.runtime.clock.now();
+    this.ttftMs = now - this.startedAt;
+    this.request.ttftMs ??= now - this.request.startedAt;
+    emitFirstToken(this.runtime, this, this.ttftMs);
+  }
+
+  /** The complete answer came. */
+  succeed(usage: Usage | undefined, outputLength: number): void {
+    const settled = this.#settledUsage(usage, outputLength);
+    this.request.addUsage(settled);
+    this.#end("ok", undefined, settled);
+  }
+
+  /**
+   * The attempt broke.
+   *
+   * @param thrown - An `UpstreamError`, the reason of a cancellation, or a defect.
+   * @param used - What arrived before it broke.
+   * @returns what follows from it, or the error that ends the request.
+   */
+  fail(thrown: unknown, used?: { usage: Usage | undefined; outputLength: number }): AttemptFailure | RouterError {
+    const { request } = this;
+    const settled =
+      used && (used.usage || used.outputLength > 0) ? this.#settledUsage(used.usage, used.outputLength) : undefined;
+    if (settled) request.addUsage(settled);
+    if (request.cancellation.isCancelled) {
+      this.#end("cancelled", undefined, settled);
+      return request.cancelled();
+    }
+    if (RouterError.isRouterError(thrown)) {
+      // Our own word: the request's deadline, or a guard's refusal. It says nothing about the deployment, unless the
+      // upstream was given all the time that the group allows.
+      this.#end(thrown.code === "upstream_timeout" ? "soft" : "cancelled", undefined, settled);
+      return thrown;
+    }
+    if (!(thrown instanceof UpstreamError)) {
+      // A defect of ours, or of a provider that a user wrote: no other deployment would mend it.
+      this.#end("cancelled", undefined, settled);
+      return routerError("internal_error", { requestId: request.id, deployment: this.deployment.id, cause: thrown });
+    }
+    const error = thrown;
+    const verdict = classify(error, this.group.settings.isWildcard);
+    const { credential, id } = this.deployment;
+    // Not the deployment's fault before a fresh credential was refused, too (routing §5).
+    const isCredentialStale =
+      error.errorClass === "authentication" && credential.isRenewable && !request.renewedCredentials.includes(id);
+    const record = this.#end(isCredentialStale ? "cancelled" : verdict.outcome, error, settled, verdict.code);
+    const retryAfterMs = this.#retryAfterMs(error, verdict);
+    const failure: AttemptFailure = { error, verdict, lease: this.#lease, record, retryAfterMs, isCredentialStale };
+    request.failures.push(failure);
+    return failure;
+  }
+
+  #end(outcome: Outcome, error?: UpstreamError, usage?: SettledUsage, code?: AttemptRecord["code"]): AttemptRecord {
+    if (this.#isEnded) throw new Error("an attempt ends once");
+    this.#isEnded = true;
+    this.deadlines.stop();
+    this.#stopListening();
+    this.#lease.flight.end({ outcome, error, outputTokens: usage?.completionTokens ?? 0 });
+    if (outcome === "ok" && usage) this.group.health.recordOutput(usage.completionTokens);
+    const record: AttemptRecord = {
+      number: this.number,
+      group: this.group.name,
+      deployment: this.deployment.id,
+      provider: this.deployment.provider.name,
+      outcome,
+      errorClass: error?.errorClass,
+      code,
+      status: error?.status,
+      message: error && this.#describe(error),
+      durationMs: this.runtime.clock.now() - this.startedAt,
+      ttftMs: this.ttftMs,
+    };
+    this.request.attempts.push(record);
+    emitAttemptEnded(this.runtime, this, record, usage);
+    return record;
+  }
+
+  /** As the upstream said, or as long as its limit keeps the deployment out. */
+  #retryAfterMs({ retryAfterMs }: UpstreamError, { outcome }: Verdict): number | undefined {
+    if (retryAfterMs !== undefined) return Math.min(MAX_RETRY_AFTER_MS, Math.max(0, retryAfterMs));
+    if (outcome !== "limited") return undefined;
+    const now = this.runtime.clock.now();
+    return Math.ceil(this.#lease.candidate.health.availableAt(now) - now);
+  }
+
+  /** The upstream's words about a refused credential may quote it, so they are never shown (S21). */
+  #describe(error: UpstreamError): string {
+    if (error.errorClass === "authentication" || error.errorClass === "permission") {
+      return `the upstream refused the configured credential${error.status ? ` (${error.status})` : ""}`;
+    }
+    return sanitisedMessage(error.message);
+  }
+
+  #settledUsage(usage: Usage | undefined, outputLength: number): SettledUsage {
+    const counted: Usage = usage ?? estimatedUsage(this.request.promptTokens, outputLength);
+    const nanoUsd = costNanoUsd(this.deployment.price, counted);
+    return {
+      promptTokens: counted.prompt_tokens,
+      cachedTokens: counted.prompt_tokens_details?.cached_tokens ?? 0,
+      completionTokens: counted.completion_tokens,
+      reasoningTokens: counted.completion_tokens_details?.reasoning_tokens ?? 0,
+      isEstimated: usage === undefined,
+      costUsd: nanoUsd === undefined ? null : nanoUsd / NANO_USD_PER_USD,
+    };
+  }
+
+  #timeoutError(which: ExpiredDeadline): UpstreamError | RouterError {
+    const waitedMs = Math.round(this.runtime.clock.now() - this.startedAt);
+    switch (which) {
+      case "deadline":
+        return this.request.deadlineError();
+      case "connect":
+        return unreachable(`no connection to ${this.deployment.upstream.host} within ${waitedMs} ms`);
+      case "first-token":
+      case "whole-answer":
+      case "idle":
+      case "stall":
+        return new UpstreamError(`${TIMEOUT_WORDS[which]} (after ${waitedMs} ms)`, { errorClass: "timeout" });
+    }
+  }
+}
+
+const TIMEOUT_WORDS = {
+  "first-token": "no first token in time",
+  "whole-answer": "no whole answer in time",
+  idle: "the stream fell silent",
+  stall: "the stream sent bytes but no content",
+} as const;
+
+function estimatedUsage(promptTokens: number, outputLength: number): Usage {
+  const prompt = Math.ceil(promptTokens);
+  const completion = Math.ceil(outputLength / UNITS_PER_TOKEN);
+  return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
+}
+
+/** How long each part of the attempt may take (routing §7); a deployment's own settings win over the group's. */
+function waits(request: RequestState, { group, candidate }: Lease) {
+  const { deployment, health } = candidate;
+  const own = deployment.timeouts;
+  const { isStreaming, hasReasoning } = request.checked;
+  const totalMs = own.totalMs ?? group.settings.timeouts.totalMs;
+  const predictedMs = isStreaming
+    ? health.predictedTtftMs(request.promptTokens)
+    : health.predictedDurationMs(request.promptTokens, group.health.p95OutputTokens);
+  return {
+    connectMs: own.connectMs ?? group.settings.timeouts.connectMs,
+    answerMs: answerTimeoutMs({
+      isStreaming,
+      firstTokenMs: own.firstTokenMs ?? group.settings.timeouts.firstTokenMs,
+      totalMs,
+      predictedMs,
+      isReasoning: hasReasoning,
+      loadsModelsOnDemand: deployment.provider.loadsModelsOnDemand ?? false,
+    }),
+    idleMs: idleTimeoutMs(own.idleMs ?? group.settings.timeouts.idleMs, hasReasoning),
+    stallMs: own.stallMs ?? group.settings.timeouts.stallMs,
+  };
+}

@@ -1,0 +1,211 @@
+import { RouterError, routerError } from "../errors/router-error.js";
+import type { GuardedRequest } from "../plugins/guarded-request.js";
+import { ChunkTally } from "../protocol/chunk-tally.js";
+import { replayAsStream } from "../protocol/replay.js";
+import type { Chunk, Reply } from "../protocol/operations.js";
+import type { Answer, AnswerStream } from "./call.js";
+import { emitReply } from "./events.js";
+import { finishReasonOf } from "./reply-facts.js";
+import type { RequestState } from "./request.js";
+import type { AttemptAnswer } from "./run-attempt.js";
+import type { Runtime } from "./runtime.js";
+import { settle } from "./settle.js";
+import type { UpstreamStream } from "./stream.js";
+
+/** Passes what an attempt brought through the output guards to the caller. */
+export function deliver(runtime: Runtime, request: RequestState, answer: AttemptAnswer): Answer | Promise<Answer> {
+  if (answer.kind === "stream") return deliverStream(runtime, request, answer.stream);
+  const { guarded, snapshot } = request;
+  return guarded && snapshot.plugins.hasAfterReply
+    ? guardReply(runtime, request, guarded, answer.reply)
+    : deliverReply(runtime, request, answer.reply);
+}
+
+function deliverReply(runtime: Runtime, request: RequestState, reply: Reply): Answer {
+  emitReply(runtime, request);
+  settle(runtime, request, "succeeded");
+  return new DeliveredReply(request, reply);
+}
+
+async function guardReply(
+  runtime: Runtime,
+  request: RequestState,
+  guarded: GuardedRequest,
+  reply: Reply,
+): Promise<Answer> {
+  const inspected = await request.snapshot.plugins.afterReply(guarded, reply);
+  request.throwIfOver();
+  return deliverReply(runtime, request, inspected);
+}
+
+/** A plugin answered instead of a deployment: its reply passes the output guards like any other. */
+export async function answerEarly(
+  runtime: Runtime,
+  request: RequestState,
+  guarded: GuardedRequest,
+  reply: Reply,
+): Promise<Answer> {
+  request.finishReason = finishReasonOf(reply);
+  const { plugins } = request.snapshot;
+  if (!request.isStreaming) {
+    return plugins.hasAfterReply ? guardReply(runtime, request, guarded, reply) : deliverReply(runtime, request, reply);
+  }
+  const chunks = replayAsStream(request.operation, reply, request.checked.includeUsage);
+  return guardStream(runtime, request, guarded, iterate(chunks), undefined);
+}
+
+async function* iterate(chunks: readonly Chunk[]): AsyncGenerator<Chunk, void, undefined> {
+  yield* chunks;
+}
+
+function deliverStream(runtime: Runtime, request: RequestState, stream: UpstreamStream): Answer | Promise<Answer> {
+  const { guarded, snapshot } = request;
+  if (guarded && snapshot.plugins.hasTransformStream) {
+    return guardStream(runtime, request, guarded, chunksOf(stream), stream);
+  }
+  stream.onEnd = (outcome, error) => settle(runtime, request, outcome, error);
+  emitReply(runtime, request);
+  return new DeliveredStream(request, stream);
+}
+
+/** A stream's chunks one by one, as transforms want them. Leaving the loop leaves the stream. */
+async function* chunksOf(stream: UpstreamStream): AsyncGenerator<Chunk, void, undefined> {
+  try {
+    for (;;) {
+      const batch = await stream.next();
+      if (!batch) return;
+      // Requests that a plugin transforms are decoded to chunks, never to text.
+      yield* batch as readonly Chunk[];
+    }
+  } finally {
+    stream.cancel();
+  }
+}
+
+async function guardStream(
+  runtime: Runtime,
+  request: RequestState,
+  guarded: GuardedRequest,
+  chunks: AsyncIterable<Chunk>,
+  source: UpstreamStream | undefined,
+): Promise<Answer> {
+  const transformed = request.snapshot.plugins.transformStream(guarded, chunks);
+  const stream = new GuardedStream(runtime, request, transformed, source);
+  await stream.commit();
+  emitReply(runtime, request);
+  return new DeliveredStream(request, stream);
+}
+
+/** What output guards make of a stream: the request ends when they do. */
+class GuardedStream implements AnswerStream {
+  readonly #chunks: AsyncIterator<Chunk>;
+  readonly #tally = new ChunkTally();
+  readonly #render: (chunk: Chunk) => Chunk | string;
+  #held: (Chunk | string)[] = [];
+  #isOver = false;
+  #stopListening: () => void;
+  #onCancelled!: (error: RouterError) => void;
+  readonly #cancelled: Promise<never>;
+
+  constructor(
+    private readonly runtime: Runtime,
+    private readonly request: RequestState,
+    chunks: AsyncIterable<Chunk>,
+    private readonly source: UpstreamStream | undefined,
+  ) {
+    this.#chunks = chunks[Symbol.asyncIterator]();
+    this.#render = request.call.form === "text" ? (chunk) => JSON.stringify(chunk) : (chunk) => chunk;
+    this.#cancelled = new Promise((_, reject) => {
+      this.#onCancelled = reject;
+    });
+    this.#cancelled.catch(() => {});
+    // A transform may wait for something of its own; the caller's abort does not wait for it.
+    this.#stopListening = request.cancellation.onCancel(() => this.#end(request.cancelled()));
+  }
+
+  /** Up to the first content that the guards let through. @throws {RouterError} they refused, or the upstream broke. */
+  async commit(): Promise<void> {
+    while (this.#tally.contentAt === undefined) {
+      const chunk = await this.#pull();
+      if (!chunk) break;
+      this.#held.push(this.#render(chunk));
+    }
+  }
+
+  async next(): Promise<readonly (Chunk | string)[] | undefined> {
+    if (this.#held.length > 0) {
+      const batch = this.#held;
+      this.#held = [];
+      return batch;
+    }
+    const chunk = await this.#pull();
+    return chunk && [this.#render(chunk)];
+  }
+
+  async #pull(): Promise<Chunk | undefined> {
+    if (this.#isOver) return undefined;
+    try {
+      const result = await Promise.race([this.#chunks.next(), this.#cancelled]);
+      if (this.#isOver) return undefined;
+      if (!result.done) {
+        this.#tally.add(result.value);
+        return result.value;
+      }
+      this.#end();
+      return undefined;
+    } catch (thrown) {
+      const error = RouterError.isRouterError(thrown)
+        ? thrown
+        : routerError("internal_error", { requestId: this.request.id, cause: thrown });
+      this.#end(error);
+      throw error;
+    }
+  }
+
+  cancel(): void {
+    if (this.#isOver) return;
+    if (this.#tally.isComplete) return this.#end();
+    this.#end(routerError("cancelled", { message: "The reader left the stream.", requestId: this.request.id }));
+  }
+
+  #end(error?: RouterError): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#stopListening();
+    const { runtime, request, source } = this;
+    if (error) {
+      // Wakes a pull that is under way; without one nobody hears it.
+      this.#onCancelled(error);
+      void Promise.resolve(this.#chunks.return?.()).catch(() => {});
+    }
+    // Ends the attempt first, so that what it used is part of the settlement.
+    source?.cancel();
+    if (!error) settle(runtime, request, "succeeded");
+    else if (error.code === "cancelled") settle(runtime, request, "cancelled", error);
+    // The upstream's own failure reaches us through the transforms; anything else is a guard's word.
+    else settle(runtime, request, source?.error === error ? "interrupted" : "blocked", error);
+  }
+}
+
+class DeliveredReply {
+  readonly kind = "reply";
+  constructor(
+    private readonly request: RequestState,
+    readonly reply: Reply,
+  ) {}
+  /** Made when somebody asks. */
+  get routing() {
+    return this.request.record();
+  }
+}
+
+class DeliveredStream {
+  readonly kind = "stream";
+  constructor(
+    private readonly request: RequestState,
+    readonly stream: AnswerStream,
+  ) {}
+  get routing() {
+    return this.request.record();
+  }
+}

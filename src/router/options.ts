@@ -1,0 +1,461 @@
+import { z } from "zod";
+import { connectDeployment } from "../deployments/connect.js";
+import type { Deployment } from "../deployments/deployment.js";
+import { deploymentSchema, type ParsedDeployment } from "../deployments/options.js";
+import { isModelId, type NamedGroup, Registry, wildcardOf } from "../deployments/registry.js";
+import type { FallbackChain } from "../errors/classify.js";
+import { InvalidOptionsError } from "../errors/router-error.js";
+import { cooldownOption, defaultCooldown } from "../health/options.js";
+import { type Clock, systemClock } from "../internal/clock.js";
+import { type Random, systemRandom } from "../internal/random.js";
+import { pluginsSchema } from "../plugins/options.js";
+import type { Provider } from "../providers/provider.js";
+import { knownProviders } from "../providers/registry.js";
+import { fallbackCycles } from "../routing/fallbacks.js";
+import { type FallbackSettings, fallbackOption, noFallbacks, strategyOption } from "../routing/options.js";
+import { type StrategyName, strategyNames } from "../routing/strategies/index.js";
+import { timeoutsSchema } from "../transport/options.js";
+import type { Transport } from "../transport/transport.js";
+import { inputLimitsSchema } from "./input-limits.js";
+import { formatPath, isSecretName, OptionIssues, type OptionPath } from "./option-issues.js";
+import { type Custody, copyOptions } from "./options-copy.js";
+import type { GroupSettings, Settings } from "./settings.js";
+
+/** Options whose fields a schema of their own parses: the names that misspelt ones are held against. */
+const NESTED_NAMES: ReadonlyMap<string, readonly string[]> = new Map([
+  ["cooldown", Object.keys(defaultCooldown).filter((name) => name !== "isEnabled")],
+  ["fallbacks", Object.keys(noFallbacks)],
+]);
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const isRecord = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** By its functions: it may come from another copy of this package, or be written by hand. */
+const objectWith = <T>(what: string, ...functions: (keyof T & string)[]) =>
+  z.custom<T>(
+    (value) =>
+      typeof value === "object" &&
+      value !== null &&
+      functions.every((name) => typeof Reflect.get(value, name) === "function"),
+    `expected ${what}: an object with the functions ${functions.join(", ")}`,
+  );
+
+/** What a group says beside its deployments, and what `defaults` says for all. */
+export const groupDefaultsSchema = z.strictObject({
+  strategy: strategyOption.prefault("latency"),
+  fallbacks: fallbackOption.prefault([]),
+  retries: z.int().min(0).max(10).default(2),
+  timeouts: timeoutsSchema.prefault({}),
+  cooldown: cooldownOption.prefault({}),
+});
+export const groupSchema = groupDefaultsSchema.extend({
+  deployments: z.custom<readonly unknown[]>(
+    (deployments) => Array.isArray(deployments) && deployments.length > 0,
+    "expected an array of at least one deployment",
+  ),
+});
+export const routerSchema = z.strictObject({
+  models: z.custom<Fields>(
+    (models) => isRecord(models) && Object.keys(models).length > 0,
+    "expected an object of at least one model group",
+  ),
+  aliases: z.custom<Fields>(isRecord, "expected an object: alias → name of a group").default({}),
+  defaults: z.custom<Fields>(isRecord, "expected an object of group options").default({}),
+  plugins: pluginsSchema.prefault([]),
+  inputLimits: inputLimitsSchema.prefault({}),
+  allowFields: z.array(z.string().min(1).max(256)).max(1_000).default([]),
+  transport: objectWith<Transport>("a transport", "send", "close").optional(),
+  clock: objectWith<Clock>("a clock", "now", "wallNow", "schedule", "sleep").optional(),
+  random: objectWith<Random>("a source of chance", "next").optional(),
+});
+
+/**
+ * Checks the options of a router and completes them. The caller's object is read once and left as it is.
+ *
+ * @throws {InvalidOptionsError} listing every problem with its path; no message contains a key.
+ */
+export function parseOptions(options: unknown): Settings {
+  const issues = new OptionIssues(NESTED_NAMES);
+  const copy = copyOptions(options, custodyOf, issues);
+  if (!isRecord(copy)) {
+    issues.add([], "expected an object with `models`");
+    throw new InvalidOptionsError(issues.list);
+  }
+  keepSecrets(copy["models"], issues);
+
+  const router = issues.parseFields(routerSchema, copy, []);
+  const clock = router.clock ?? systemClock;
+  const defaults = usableDefaults(router.defaults ?? {}, issues);
+  const groups = Object.entries(router.models ?? {}).flatMap(([name, raw]) => {
+    const group = parseGroup(name, raw, defaults, clock, issues);
+    return group ? [group] : [];
+  });
+  nameDeployments(
+    groups.flatMap(({ deployments }) => deployments),
+    issues,
+  );
+  const aliases = parseAliases(router.aliases ?? {}, groups, issues);
+  const names = new Registry(groups, aliases);
+  const fallbacks = groups.map((group) => parseFallbacks(group, names, aliases, issues));
+  if (issues.list.length > 0) throw new InvalidOptionsError(issues.list);
+
+  // One chain for each group.
+  const settings = groups.map((group, index) => settingsOf(group, fallbacks[index]!));
+  const registry = new Registry(settings, aliases);
+  const deployments = new Map<string, Deployment>();
+  for (const group of settings) {
+    for (const deployment of group.deployments) {
+      if (!deployments.has(deployment.id)) deployments.set(deployment.id, deployment);
+    }
+  }
+  return Object.freeze({
+    groups: new Map(settings.map((group) => [group.name, group])),
+    wildcards: registry.wildcards,
+    registry,
+    deployments,
+    aliases,
+    // Nothing is wrong, so that every field was parsed.
+    plugins: router.plugins!,
+    inputLimits: Object.freeze(router.inputLimits!),
+    allowFields: new Set(router.allowFields),
+    transport: router.transport,
+    clock,
+    random: router.random ?? systemRandom,
+    warnings: warningsOf(settings, registry),
+  });
+}
+
+/** Objects of the user's that work are kept; everything else is data. */
+function custodyOf(path: OptionPath): Custody {
+  const [first, second] = path;
+  if (first === "plugins") return path.length === 2 ? "object" : "data";
+  if (first === "transport" || first === "clock" || first === "random") return path.length === 1 ? "object" : "data";
+  if (first === "defaults") return path.length === 2 && second === "strategy" ? "object" : "data";
+  if (first !== "models" || path.length < 3) return "data";
+  if (path.length === 3 && path[2] === "strategy") return "object";
+  // `models.chat.deployments[0].provider`, or `models.chat[0].provider` in a bare array.
+  const option = typeof path[2] === "number" ? path[3] : path[2] === "deployments" ? path[4] : undefined;
+  if (option === undefined) return "data";
+  if (option === "provider") return "object";
+  return Object.hasOwn(deploymentSchema.shape, option) ? "data" : "own";
+}
+
+/** Keeps what deployments hold as secrets out of every message, wherever else the same text stands. */
+function keepSecrets(models: unknown, issues: OptionIssues): void {
+  const keep = (value: unknown): void => {
+    if (typeof value === "object" && value !== null) for (const inner of Object.values(value)) keep(inner);
+    else issues.keepSecret(value);
+  };
+  if (!isRecord(models)) return;
+  for (const raw of Object.values(models)) {
+    const list = isRecord(raw) ? raw["deployments"] : raw;
+    if (!Array.isArray(list)) continue;
+    for (const deployment of list.filter(isRecord)) {
+      for (const [name, value] of Object.entries(deployment)) if (isSecretName(name)) keep(value);
+    }
+  }
+}
+
+/** The defaults of groups that are right in themselves, still unparsed: a group's own fields go over them. */
+function usableDefaults(defaults: Fields, issues: OptionIssues): Fields {
+  issues.parseFields(groupDefaultsSchema, defaults, ["defaults"]);
+  return Object.fromEntries(Object.entries(defaults).filter(([name]) => !issues.has(["defaults", name])));
+}
+
+/** A group on its way to {@link GroupSettings}; what is `undefined` was wrong. */
+interface ParsedGroup extends NamedGroup {
+  readonly at: OptionPath;
+  readonly deployments: readonly NamedDeployment[];
+  readonly fields: Partial<z.output<typeof groupDefaultsSchema>>;
+  /** As they were written, by the group itself or in `defaults`. */
+  readonly fallbacks: unknown;
+  readonly isFallbacksOwn: boolean;
+}
+
+interface NamedDeployment {
+  readonly at: OptionPath;
+  readonly group: string;
+  readonly model: string;
+  readonly explicitId: string | undefined;
+  readonly connected: Omit<Deployment, "id"> | undefined;
+  /** Set when ids are given out. */
+  deployment?: Deployment;
+}
+
+function parseGroup(
+  name: string,
+  raw: unknown,
+  defaults: Fields,
+  clock: Clock,
+  issues: OptionIssues,
+): ParsedGroup | undefined {
+  const at = ["models", name];
+  checkName(name, at, "group", issues);
+  if (!isRecord(raw) && !Array.isArray(raw)) {
+    issues.addWrongValue(at, "an array of deployments, or a group with `deployments`", raw);
+    return undefined;
+  }
+  const { deployments: list, ...own } = isRecord(raw) ? raw : { deployments: raw };
+  const listAt = isRecord(raw) ? [...at, "deployments"] : at;
+  const merged = withDefaults(own, defaults);
+  const { strategy: strategyName } = merged;
+  if (typeof strategyName === "string" && !strategyNames.includes(strategyName as StrategyName)) {
+    issues.addUnknownName([...at, "strategy"], "strategy", strategyName, strategyNames);
+  }
+  const fields = issues.parseFields(groupDefaultsSchema, merged, at);
+  const entries = issues.parse(groupSchema.shape.deployments, list, listAt) ?? [];
+  const wildcard = wildcardOf(name);
+  const deployments = entries.map((entry, index) => {
+    const deploymentAt = [...listAt, index];
+    return parseDeployment(entry, name, wildcard !== undefined, deploymentAt, clock, issues);
+  });
+  const { strategy } = fields;
+  if (strategy && !strategy.usesWeights) {
+    for (const { connected, at: deploymentAt } of deployments) {
+      if (!connected || connected.weight === 1) continue;
+      issues.add(
+        [...deploymentAt, "weight"],
+        `the strategy "${strategy.name}" ignores weights, so that only 1 is allowed, received ${connected.weight}`,
+      );
+    }
+  }
+  const { fallbacks } = merged;
+  return { name, wildcard, at, deployments, fields, fallbacks, isFallbacksOwn: "fallbacks" in own };
+}
+
+/** The name of a group or an alias, as callers write it. */
+function checkName(name: string, at: OptionPath, what: "group" | "alias", issues: OptionIssues): void {
+  if (name === "" || name.length > 256 || /\p{Cc}/u.test(name) || name.trim() !== name) {
+    issues.add(
+      at,
+      `expected the name of ${what === "group" ? "a group" : "an alias"} to have 1 to 256 characters, no control characters and no surrounding blanks`,
+    );
+  } else if (what === "group" && name.indexOf("*") !== name.lastIndexOf("*")) {
+    issues.add(at, "the name of a wildcard group has one `*`");
+  } else if (what === "alias" && name.includes("*")) {
+    issues.add(at, "an alias stands for one name; name a group with `*` to take many");
+  }
+}
+
+/** A group's own fields over the defaults; `timeouts` and `cooldown` field by field. */
+function withDefaults(own: Fields, defaults: Fields): Fields {
+  const merged: Record<string, unknown> = { ...defaults, ...own };
+  for (const name of ["timeouts", "cooldown"]) {
+    const [base, over] = [defaults[name], own[name]];
+    if (isRecord(base) && isRecord(over)) merged[name] = { ...base, ...over };
+  }
+  return merged;
+}
+
+function parseDeployment(
+  raw: unknown,
+  group: string,
+  isWildcard: boolean,
+  at: OptionPath,
+  clock: Clock,
+  issues: OptionIssues,
+): NamedDeployment {
+  if (!isRecord(raw)) {
+    issues.addWrongValue(at, "a deployment with `provider` and `model`", raw);
+    return { at, group, model: "", explicitId: undefined, connected: undefined };
+  }
+  const provider = findProvider(raw["provider"], [...at, "provider"], issues);
+  const ownNames = new Set(provider?.ownOptions);
+  // Which options an unknown provider has of its own cannot be told.
+  const fields = issues.parseFields(deploymentSchema, raw, at, provider ? ownNames : "any");
+  const { model, id } = fields;
+  if (model !== undefined) checkModel(model, group, isWildcard, [...at, "model"], issues);
+  const connected =
+    provider && !Object.keys(raw).some((name) => issues.has([...at, name])) && model !== undefined
+      ? connectDeployment(
+          // Every field is right, and those that are missing have a default.
+          fields as ParsedDeployment,
+          provider,
+          ownOptions(raw, ownNames),
+          clock,
+          (path, message) => issues.add([...at, ...path], message),
+        )
+      : undefined;
+  return { at, group, model: model ?? "", explicitId: id, connected };
+}
+
+function ownOptions(raw: Fields, names: ReadonlySet<string>): Fields {
+  const own: Record<string, unknown> = Object.create(null);
+  for (const name of names) {
+    if (Object.hasOwn(raw, name) && !Object.hasOwn(deploymentSchema.shape, name)) own[name] = raw[name];
+  }
+  return Object.freeze(own);
+}
+
+function findProvider(provider: unknown, at: OptionPath, issues: OptionIssues): Provider | undefined {
+  if (typeof provider === "string") {
+    const known = knownProviders.get(provider);
+    if (!known) issues.addUnknownName(at, "provider", provider, knownProviders.keys());
+    return known;
+  }
+  if (isProvider(provider)) return provider;
+  if (provider !== undefined) {
+    issues.addWrongValue(at, "the name of a provider, or an object with `name`, `apiKey` and `connect`", provider);
+  }
+  return undefined;
+}
+
+function isProvider(value: unknown): value is Provider {
+  if (typeof value !== "object" || value === null) return false;
+  const { name, apiKey, connect, ownOptions: own } = value as Partial<Provider>;
+  return (
+    typeof name === "string" &&
+    /^[a-z0-9-]{1,64}$/.test(name) &&
+    (apiKey === "required" || apiKey === "optional" || apiKey === "none") &&
+    typeof connect === "function" &&
+    (own === undefined || (Array.isArray(own) && own.every((option) => typeof option === "string")))
+  );
+}
+
+function checkModel(model: string, group: string, isWildcard: boolean, at: OptionPath, issues: OptionIssues): void {
+  if (!model.includes("*")) return;
+  if (!isWildcard) {
+    issues.add(
+      at,
+      `\`*\` takes the model's name from the caller, which only a wildcard group such as "${group}/*" does`,
+    );
+  } else if (model.indexOf("*") !== model.lastIndexOf("*")) issues.add(at, "expected at most one `*`");
+  else if (model.length > 128 || !isModelId(model.replace("*", "x"))) {
+    issues.add(
+      at,
+      "expected `*` with letters, digits and `._:@/-` around it, at most 128 characters, and no dot segments",
+    );
+  }
+}
+
+/** Gives every deployment its id: the explicit ones first, so that no default takes one of them. */
+function nameDeployments(entries: readonly NamedDeployment[], issues: OptionIssues): void {
+  const byId = new Map<string, { deployment: Deployment; at: OptionPath; groups: Set<string> }>();
+  /** @returns what keeps the deployment from having this id. */
+  const claim = (id: string, entry: NamedDeployment, connected: Omit<Deployment, "id">): string | undefined => {
+    const holder = byId.get(id);
+    if (!holder) {
+      entry.deployment = Object.freeze({ ...connected, id });
+      byId.set(id, { deployment: entry.deployment, at: entry.at, groups: new Set([entry.group]) });
+      return undefined;
+    }
+    if (holder.groups.has(entry.group)) return "is given twice in the group";
+    const { deployment } = holder;
+    if (deployment.fingerprint !== connected.fingerprint) {
+      return `is also the id of ${formatPath(holder.at)}, which is configured differently`;
+    }
+    holder.groups.add(entry.group);
+    const { weight, tier } = connected;
+    entry.deployment =
+      deployment.weight === weight && deployment.tier === tier
+        ? deployment
+        : Object.freeze({ ...deployment, weight, tier });
+    return undefined;
+  };
+
+  for (const entry of entries) {
+    const { explicitId, connected } = entry;
+    if (explicitId === undefined || !connected) continue;
+    const problem = claim(explicitId, entry, connected);
+    if (problem) issues.add([...entry.at, "id"], problem);
+  }
+  for (const entry of entries) {
+    const { explicitId, connected } = entry;
+    if (explicitId !== undefined || !connected) continue;
+    const base = `${connected.provider.name}/${connected.model}@${connected.upstream.host}`;
+    for (let number = 1; claim(number === 1 ? base : `${base}#${number}`, entry, connected) !== undefined; ) number++;
+  }
+}
+
+function parseAliases(raw: Fields, groups: readonly ParsedGroup[], issues: OptionIssues): ReadonlyMap<string, string> {
+  const registry = new Registry<NamedGroup>(groups, new Map());
+  const groupNames = groups.map(({ name }) => name);
+  const aliases = new Map<string, string>();
+  for (const [alias, target] of Object.entries(raw)) {
+    const at = ["aliases", alias];
+    checkName(alias, at, "alias", issues);
+    if (groupNames.includes(alias)) issues.add(at, "is also the name of a group");
+    else if (typeof target !== "string") issues.addWrongValue(at, "the name of a group", target);
+    else if (registry.resolve(target)) aliases.set(alias, target);
+    else if (Object.hasOwn(raw, target)) issues.add(at, `"${target}" is an alias itself; name its group`);
+    else addUnknownGroup(at, target, groupNames, issues);
+  }
+  return aliases;
+}
+
+function addUnknownGroup(at: OptionPath, name: string, groupNames: readonly string[], issues: OptionIssues): void {
+  if (groupNames.includes(name))
+    issues.add(at, "a wildcard group stands for no single model; give a name that it takes");
+  else issues.addUnknownName(at, "group", name, groupNames);
+}
+
+const CHAINS: readonly FallbackChain[] = ["onError", "onContextWindow", "onContentPolicy"];
+
+/**
+ * The chains of a group, with aliases replaced: the router tells by name which groups a request has been in.
+ */
+function parseFallbacks(
+  group: ParsedGroup,
+  names: Registry<ParsedGroup>,
+  aliases: ReadonlyMap<string, string>,
+  issues: OptionIssues,
+): FallbackSettings {
+  const chains = { onError: [] as string[], onContextWindow: [] as string[], onContentPolicy: [] as string[] };
+  const { fallbacks, isFallbacksOwn } = group;
+  if (!group.fields.fallbacks) return chains;
+  // A wildcard group can hand what it captured to another one; any name stands for that here.
+  const from = { group, captured: group.wildcard && "x" };
+  for (const chain of CHAINS) {
+    const at = isFallbacksOwn ? [...group.at, "fallbacks"] : ["defaults", "fallbacks"];
+    const listAt = Array.isArray(fallbacks) ? at : [...at, chain];
+    for (const [index, name] of group.fields.fallbacks[chain].entries()) {
+      const target = aliases.get(name) ?? name;
+      const resolved = names.resolveFallback(target, from);
+      if (!resolved) addUnknownGroup([...listAt, index], name, names.names, issues);
+      else if (resolved.group === group) {
+        // Defaults reach the groups that they name, too.
+        if (isFallbacksOwn) issues.add([...listAt, index], "is the group itself");
+      } else if (chains[chain].includes(target)) issues.add([...listAt, index], "is given twice");
+      else chains[chain].push(target);
+    }
+  }
+  return chains;
+}
+
+/** Warnings about fallbacks that lead back to where they came from. */
+function warningsOf(groups: readonly GroupSettings[], registry: Registry<GroupSettings>): string[] {
+  const links = groups.map((group) => {
+    const from = { group, captured: group.wildcard && "x" };
+    const groupsOf = (names: readonly string[]) =>
+      names.map((name) => registry.resolveFallback(name, from)?.group.name ?? name);
+    const { onError, onContextWindow, onContentPolicy } = group.fallbacks;
+    return [
+      group.name,
+      {
+        onError: groupsOf(onError),
+        onContextWindow: groupsOf(onContextWindow),
+        onContentPolicy: groupsOf(onContentPolicy),
+      },
+    ] as const;
+  });
+  return fallbackCycles(new Map(links)).map(({ warning }) => warning);
+}
+
+/** @param group - Parsed without a problem: each field, and each deployment, is there. */
+function settingsOf(group: ParsedGroup, fallbacks: FallbackSettings): GroupSettings {
+  const { name, wildcard, deployments, fields } = group;
+  const { strategy, retries, timeouts, cooldown } = fields as z.output<typeof groupDefaultsSchema>;
+  return Object.freeze({
+    name,
+    wildcard,
+    isWildcard: wildcard !== undefined,
+    deployments: Object.freeze(deployments.map(({ deployment }) => deployment!).sort((a, b) => a.tier - b.tier)),
+    strategy,
+    fallbacks,
+    retries,
+    timeouts: Object.freeze({ ...timeouts, firstTokenMs: timeouts.firstTokenMs, idleMs: timeouts.idleMs }),
+    cooldown,
+  });
+}

@@ -1,0 +1,34 @@
+import type { ChatChoice } from "../protocol/chat.js";
+import type { CompletionChoice } from "../protocol/completions.js";
+import type { Reply } from "../protocol/operations.js";
+import type { Usage } from "../protocol/usage.js";
+
+/** The usage of a reply of any operation; embeddings have no output tokens. */
+export function usageOf(reply: Reply): Usage | undefined {
+  const { usage } = reply;
+  if (!usage) return undefined;
+  return "completion_tokens" in usage ? usage : { ...usage, completion_tokens: 0 };
+}
+
+/** UTF-16 units of text, reasoning, refusals and tool arguments, for where the upstream counts nothing. */
+export function outputLengthOf(reply: Reply): number {
+  if (!("choices" in reply)) return 0;
+  let length = 0;
+  for (const choice of reply.choices) length += choiceLength(choice);
+  return length;
+}
+
+function choiceLength(choice: ChatChoice | CompletionChoice): number {
+  if ("text" in choice) return choice.text.length;
+  const { content, refusal, reasoning_content, tool_calls } = choice.message;
+  let length = (content?.length ?? 0) + (refusal?.length ?? 0) + (reasoning_content?.length ?? 0);
+  for (const call of tool_calls ?? []) {
+    length += call.type === "custom" ? call.custom.input.length + 1 : call.function.arguments.length + 1;
+  }
+  return length;
+}
+
+/** The finish reason of the first choice. */
+export function finishReasonOf(reply: Reply): string | undefined {
+  return "choices" in reply ? reply.choices[0]?.finish_reason : undefined;
+}

@@ -1,0 +1,252 @@
+import type { Deployment } from "../deployments/deployment.js";
+import type { FallbackChain, Verdict } from "../errors/classify.js";
+import { type FailedAttempt, RouterError, routerError } from "../errors/router-error.js";
+import type { UpstreamError } from "../errors/upstream-error.js";
+import { Cancellation } from "../internal/cancellation.js";
+import { type Deferred, deferred } from "../internal/deferred.js";
+import { randomId } from "../internal/random.js";
+import type { AttemptInFlight } from "../health/deployment-health.js";
+import type { RequestLeases } from "../limits/lease.js";
+import type { GuardedRequest } from "../plugins/guarded-request.js";
+import type { Principal, RequestOutcome, SettledUsage } from "../plugins/plugin.js";
+import type { Operation, RequestBody } from "../protocol/operations.js";
+import type { Call } from "./call.js";
+import type { CandidatePool, PooledCandidate } from "../routing/candidates.js";
+import { nextGroup } from "../routing/fallbacks.js";
+import { fallbackSettings } from "../routing/options.js";
+import type { CheckedBody } from "./input-limits.js";
+import type { AttemptRecord, ExcludedDeployment, RoutingRecord } from "./routing-record.js";
+import type { GroupState, Runtime, Snapshot } from "./runtime.js";
+
+/** A failed attempt with what follows from it. */
+export interface AttemptFailure {
+  readonly error: UpstreamError;
+  readonly verdict: Verdict;
+  readonly lease: Lease;
+  readonly record: AttemptRecord;
+  /** How long the deployment is to be left alone, where that is known; clamped (R19). */
+  readonly retryAfterMs: number | undefined;
+  /** The credential was refused, and another one can be had (routing §5). */
+  readonly isCredentialStale: boolean;
+}
+
+/** A deployment that was picked, with its slot: choosing is reserving. The attempt that gets it ends the flight. */
+export interface Lease {
+  readonly group: GroupState;
+  /** What the `*` of a wildcard group stands for. */
+  readonly captured: string | undefined;
+  readonly candidate: PooledCandidate;
+  readonly flight: AttemptInFlight;
+}
+
+const NO_TAGS: readonly string[] = Object.freeze([]);
+const NO_METADATA: Readonly<Record<string, string>> = Object.freeze({});
+
+/** The state of one request, from its arrival to its one outcome (R1). */
+export class RequestState {
+  readonly id: string;
+  readonly operation: Operation;
+  readonly call: Call;
+  readonly startedAt: number;
+  readonly cancellation = new Cancellation();
+  /** Configuration as it was when the request came; a reload does not touch it (R17). */
+  readonly snapshot: Snapshot;
+  /** How many requests made by plugins this one is inside of. */
+  depth = 0;
+
+  // Set by `admit`, which runs before anything else reads them.
+  body!: RequestBody;
+  checked!: CheckedBody;
+  /** The group that the caller named. */
+  group!: GroupState;
+  /** What a wildcard group puts in the place of `*`. */
+  captured: string | undefined;
+  promptTokens = 0;
+  /** On the router's clock. */
+  deadlineAt = Number.POSITIVE_INFINITY;
+  /** The caller set the deadline, rather than the group's `totalMs`. */
+  hasOwnDeadline = false;
+  fallbacks: readonly string[] | undefined;
+  tags: readonly string[] = NO_TAGS;
+  metadata: Readonly<Record<string, string>> = NO_METADATA;
+  leases: RequestLeases | undefined;
+  /** The request as guards see and change it; only where there are guards. */
+  guarded: GuardedRequest | undefined;
+
+  readonly attempts: AttemptRecord[] = [];
+  readonly failures: AttemptFailure[] = [];
+  /** Ids of deployments; those ruled out are not to be tried again. */
+  readonly tried: string[] = [];
+  readonly ruledOut: string[] = [];
+  /** Their refused credential was replaced once. */
+  readonly renewedCredentials: string[] = [];
+  /** The prompt was too long for a window of this many tokens. */
+  needsLargerWindowThan: number | undefined;
+  readonly visited: string[] = [];
+  excluded: ExcludedDeployment[] = [];
+  /** The latest choice: who was compared, by id; without the ids everybody in the pool. */
+  choice: { readonly pool: CandidatePool; readonly compared: readonly string[] | undefined } | undefined;
+  /** Why no deployment could be chosen, where that came before any attempt. */
+  refusal: RouterError | undefined;
+  servedBy: { readonly group: GroupState; readonly deployment: Deployment } | undefined;
+  dropped: readonly string[] = [];
+  ttftMs: number | undefined;
+  usage: SettledUsage | undefined;
+  finishReason: string | undefined;
+
+  outcome: RequestOutcome | undefined;
+  error: RouterError | undefined;
+  durationMs: number | undefined;
+  #done: Deferred<RoutingRecord> | undefined;
+  #stopFollowing: (() => void) | undefined;
+  #runtime: Runtime;
+
+  constructor(runtime: Runtime, call: Call) {
+    this.#runtime = runtime;
+    this.id = randomId(runtime.random, "req_");
+    this.operation = call.operation;
+    this.call = call;
+    this.startedAt = runtime.clock.now();
+    this.snapshot = runtime.snapshot;
+    const signal = call.options?.signal;
+    if (signal) {
+      this.#stopFollowing = this.cancellation.follow(signal);
+    }
+  }
+
+  get principal(): Principal | undefined {
+    return this.call.options?.principal;
+  }
+
+  get isStreaming(): boolean {
+    return this.checked.isStreaming;
+  }
+
+  /** The name that the caller asked for; empty before it was read. */
+  get model(): string {
+    return this.checked?.model ?? "";
+  }
+
+  /** Made for those who ask: plugins, and timers. */
+  get signal(): AbortSignal {
+    return this.cancellation.signal;
+  }
+
+  /** Milliseconds until the deadline; may be negative. */
+  remainingMs(): number {
+    return this.deadlineAt - this.#runtime.clock.now();
+  }
+
+  /** @throws {RouterError} `cancelled` or `deadline_exceeded`: nothing more may be started for this request. */
+  throwIfOver(): void {
+    if (this.cancellation.isCancelled) throw this.cancelled();
+    if (this.remainingMs() <= 0) throw this.deadlineError();
+  }
+
+  cancelled(): RouterError {
+    const { reason } = this.cancellation;
+    if (RouterError.isRouterError(reason)) return reason;
+    return routerError("cancelled", { message: "The caller aborted the request.", requestId: this.id, cause: reason });
+  }
+
+  deadlineError(): RouterError {
+    const totalMs = Math.round(this.deadlineAt - this.startedAt);
+    return this.hasOwnDeadline
+      ? routerError("deadline_exceeded", {
+          message: `The request's deadline of ${totalMs} ms passed.`,
+          requestId: this.id,
+          attempts: this.failedAttempts(),
+        })
+      : routerError("upstream_timeout", {
+          message: `No answer within the group's timeouts.totalMs of ${totalMs} ms.`,
+          requestId: this.id,
+          attempts: this.failedAttempts(),
+        });
+  }
+
+  failedAttempts(): FailedAttempt[] {
+    return this.failures.map(({ record, verdict, error }) => ({
+      group: record.group,
+      deployment: record.deployment,
+      provider: record.provider,
+      code: record.code ?? verdict.code,
+      errorClass: error.errorClass,
+      status: error.status,
+      message: record.message ?? "",
+      durationMs: record.durationMs,
+    }));
+  }
+
+  /** Where the request goes after `group` failed it in a way that takes `chain`; `undefined`: nowhere. */
+  nextGroupName(group: GroupState, chain: FallbackChain): string | undefined {
+    const origin = this.fallbacks ? fallbackSettings(this.fallbacks) : this.group.settings.fallbacks;
+    const current = this.fallbacks && group === this.group ? origin : group.settings.fallbacks;
+    return nextGroup({ chain, current, origin, visited: this.visited });
+  }
+
+  /** Adds what an attempt used, failed ones too: each is charged once (R13). */
+  addUsage(usage: SettledUsage): void {
+    const before = this.usage;
+    this.usage = before
+      ? {
+          promptTokens: before.promptTokens + usage.promptTokens,
+          cachedTokens: before.cachedTokens + usage.cachedTokens,
+          completionTokens: before.completionTokens + usage.completionTokens,
+          reasoningTokens: before.reasoningTokens + usage.reasoningTokens,
+          isEstimated: before.isEstimated || usage.isEstimated,
+          costUsd: before.costUsd === null || usage.costUsd === null ? null : before.costUsd + usage.costUsd,
+        }
+      : usage;
+  }
+
+  /**
+   * Ends the request: only the first call counts, and fixes the outcome (R1).
+   * @returns whether this call was the first.
+   */
+  end(outcome: RequestOutcome, error?: RouterError): boolean {
+    if (this.outcome !== undefined) return false;
+    this.outcome = outcome;
+    this.error = error;
+    this.durationMs = this.#runtime.clock.now() - this.startedAt;
+    this.#stopFollowing?.();
+    return true;
+  }
+
+  /** After {@link end} and the settlement: tells those who wait for the whole record. */
+  announce(): void {
+    this.#done?.resolve(this.record());
+  }
+
+  /** What is known now, as plain data. */
+  record(): RoutingRecord {
+    const served = this.servedBy;
+    const record = {
+      requestId: this.id,
+      model: this.model,
+      group: served?.group.name ?? this.visited.at(-1) ?? this.group?.name ?? "",
+      deployment: served?.deployment.id,
+      provider: served?.deployment.provider.name,
+      attempts: [...this.attempts],
+      considered: this.choice?.compared ?? this.choice?.pool.candidates.map(({ id }) => id) ?? [],
+      excluded: [...this.excluded],
+      dropped: this.dropped,
+      ttftMs: this.ttftMs,
+      durationMs: this.durationMs,
+      usage: this.usage,
+      costUsd: this.usage?.costUsd ?? null,
+      outcome: this.outcome,
+    };
+    // Not enumerable, so that a printed record shows facts only.
+    return Object.defineProperty(record, "done", { get: () => this.#whenDone() }) as typeof record & {
+      readonly done: Promise<RoutingRecord>;
+    };
+  }
+
+  #whenDone(): Promise<RoutingRecord> {
+    if (!this.#done) {
+      this.#done = deferred();
+      if (this.outcome !== undefined) this.#done.resolve(this.record());
+    }
+    return this.#done.promise;
+  }
+}

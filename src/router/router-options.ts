@@ -1,0 +1,108 @@
+import type { DeploymentOptions } from "../deployments/options.js";
+import type { CooldownOption } from "../health/options.js";
+import type { Clock } from "../internal/clock.js";
+import type { Random } from "../internal/random.js";
+import type { Plugin } from "../plugins/plugin.js";
+import type { Provider } from "../providers/provider.js";
+import type { FallbackOption, StrategyOption } from "../routing/options.js";
+import type { TimeoutOptions } from "../transport/options.js";
+import type { Transport } from "../transport/transport.js";
+
+/** A deployment of a provider that a user writes: the provider's own options stand beside the usual ones. */
+export interface CustomDeploymentOptions extends DeploymentOptions {
+  readonly provider: Provider;
+  readonly [ownOption: string]: unknown;
+}
+
+/** What groups share where they do not say otherwise. */
+export interface GroupDefaults {
+  /** How one of the eligible deployments is picked: a name, or your own `{ name, pick }`. @default "latency" */
+  readonly strategy?: StrategyOption | undefined;
+  /** Names to go on with when the group cannot serve a request; a plain list is `onError` and `onContextWindow`. @default [] */
+  readonly fallbacks?: FallbackOption | undefined;
+  /** Further attempts in the group after the first, an integer, 0–10. @default 2 */
+  readonly retries?: number | undefined;
+  /** How long each wait may take, in milliseconds; a deployment's own win. */
+  readonly timeouts?: TimeoutOptions | undefined;
+  /** When a deployment is left alone after failures, and for how long; `false`: never. */
+  readonly cooldown?: CooldownOption | undefined;
+}
+
+/** A model group: the deployments that share the name callers use. */
+export interface GroupOptions extends GroupDefaults {
+  /** At least one. */
+  readonly deployments: readonly (DeploymentOptions | CustomDeploymentOptions)[];
+}
+
+/** Bounds of what callers may send. */
+export interface InputLimitOptions {
+  /** Bytes of a body, 1–1073741824 (413). @default 10485760 */
+  readonly bodyBytes?: number | undefined;
+  /** How long a body may take to arrive over HTTP, in milliseconds, 1–600000 (408). @default 30000 */
+  readonly bodyTimeMs?: number | undefined;
+  /** Slowest pace of a body over HTTP after `bodyGraceMs`, in bytes per second, 0–1073741824 (408). @default 1024 */
+  readonly bodyBytesPerSecond?: number | undefined;
+  /** How long a body may be slower than that, in milliseconds, 0–600000. @default 10000 */
+  readonly bodyGraceMs?: number | undefined;
+  /** How deep arrays and objects of a body may nest, 1–512. @default 64 */
+  readonly jsonDepth?: number | undefined;
+  /** Messages of a chat, 1–1000000. @default 10000 */
+  readonly messages?: number | undefined;
+  /** Parts or tool calls of one message, 1–1000000. @default 1000 */
+  readonly partsPerMessage?: number | undefined;
+  /** Tools of a request, 1–100000. @default 128 */
+  readonly tools?: number | undefined;
+  /** Stop sequences of a request, 1–10000. @default 4 */
+  readonly stopSequences?: number | undefined;
+  /** Entries of `logit_bias`, 1–1000000. @default 1024 */
+  readonly logitBiasEntries?: number | undefined;
+  /** Most that `n` and `best_of` may ask for, 1–1024. @default 8 */
+  readonly choices?: number | undefined;
+  /** Texts of an embeddings request and prompts of a legacy completion, 1–1000000. @default 2048 */
+  readonly inputs?: number | undefined;
+  /** Pairs of `metadata`, 1–10000. @default 16 */
+  readonly metadataPairs?: number | undefined;
+  /** Characters of a key of `metadata`, 1–65536. @default 64 */
+  readonly metadataKeyLength?: number | undefined;
+  /** Characters of a value of `metadata`, 1–1048576. @default 512 */
+  readonly metadataValueLength?: number | undefined;
+}
+
+/** What `new Router(…)` takes. Everything that is not named here is refused. */
+export interface RouterOptions {
+  /** Model groups by the name callers use, at least one; a bare array of deployments is a group of defaults. */
+  readonly models: Readonly<Record<string, GroupOptions | readonly (DeploymentOptions | CustomDeploymentOptions)[]>>;
+  /** Other names: alias → the name of a group, or a name that a wildcard group takes. @default {} */
+  readonly aliases?: Readonly<Record<string, string>> | undefined;
+  /** What every group has unless it says otherwise. @default {} */
+  readonly defaults?: GroupDefaults | undefined;
+  /** Guards and observers, in the order in which a request meets them. @default [] */
+  // biome-ignore lint/suspicious/noExplicitAny: a plugin states which router its `start` takes, and every one is fine here
+  readonly plugins?: readonly Plugin<any>[] | undefined;
+  /** Bounds of what callers may send. */
+  readonly inputLimits?: InputLimitOptions | undefined;
+  /** Body fields that are passed on although they could steer where a request goes, by name. @default [] */
+  readonly allowFields?: readonly string[] | undefined;
+  /** How requests leave the process. Without it: the built-in one. */
+  readonly transport?: Transport | undefined;
+  /** Time, for tests. Without it: the machine's. */
+  readonly clock?: Clock | undefined;
+  /** Chance, for tests. Without it: the machine's. */
+  readonly random?: Random | undefined;
+}
+
+/** The name of a group as callers may write it: `openai/*` takes every name that begins with `openai/`. */
+type NamesOf<Group> = Group extends `${infer Prefix}*${infer Suffix}` ? `${Prefix}${string}${Suffix}` : Group;
+
+/** The keys of an object; none where it is missing. */
+type NamesIn<T> = [NonNullable<T>] extends [never] ? never : Extract<keyof NonNullable<T>, string>;
+
+/**
+ * The model names that a router with these options serves: groups, aliases, and whatever wildcard groups take. Plain
+ * `string` where the options are not a literal.
+ *
+ * @typeParam Options - The type of the options, as inferred from a literal.
+ */
+export type ModelName<Options extends RouterOptions> =
+  | NamesOf<NamesIn<Options["models"]>>
+  | (Options extends { readonly aliases: infer Aliases } ? NamesIn<Aliases> : never);

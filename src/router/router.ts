@@ -1,0 +1,202 @@
+import type { ChatChunk, ChatCompletion, ChatRequest } from "../protocol/chat.js";
+import type { Completion, CompletionChunk, CompletionRequest } from "../protocol/completions.js";
+import type { EmbeddingReply, EmbeddingRequest } from "../protocol/embeddings.js";
+import type { ModelList } from "../protocol/models.js";
+import type { Operation } from "../protocol/operations.js";
+import type { Principal } from "../plugins/plugin.js";
+import { type BatchItem, type BatchOptions, type BatchResult, runBatch } from "./batch.js";
+import { type Answer, answerCall, type Call, type CallOptions, type CallTarget } from "./call.js";
+import { type Explanation, explain } from "./explain.js";
+import { parseOptions } from "./options.js";
+import { ReplyStream } from "./reply-stream.js";
+import type { ModelName, RouterOptions } from "./router-options.js";
+import type { RoutingRecord } from "./routing-record.js";
+import { runRequest } from "./run-request.js";
+import type { Runtime } from "./runtime.js";
+import { closeRuntime, openRuntime, reloadRuntime } from "./start.js";
+import { type RouterStatus, statusOf } from "./status.js";
+
+/** A promise that can also tell how the request was routed. */
+export interface RoutedPromise<T> extends Promise<T> {
+  /** The same result with the record of what was called, and why. */
+  withRouting(): Promise<{ data: T; routing: RoutingRecord }>;
+}
+
+/**
+ * What `create` resolves to: a stream for `stream: true`, a whole reply without it, either where the type cannot tell.
+ * `model` is named because a type of optional fields only matches nothing that has none of them.
+ */
+type Answered<Body, Whole, Chunk> = Body extends { stream: true }
+  ? ReplyStream<Chunk>
+  : Body extends { model: string; stream?: false | null | undefined }
+    ? Whole
+    : Whole | ReplyStream<Chunk>;
+
+export interface ChatCompletions<Model extends string> {
+  /**
+   * Sends a chat request to the best deployment of its group.
+   *
+   * @param body - OpenAI's, field for field; `stream: true` gives a {@link ReplyStream}. Fields that are not listed pass
+   *   through.
+   * @throws {RouterError} the catalogue of docs/errors.md. A stream rejects up to its first content, and throws from its
+   *   iterator later.
+   */
+  create<Body extends ChatRequest<Model>>(
+    body: Body,
+    options?: CallOptions,
+  ): RoutedPromise<Answered<Body, ChatCompletion, ChatChunk>>;
+}
+export interface Completions<Model extends string> {
+  /** The legacy form. See {@link ChatCompletions.create}. */
+  create<Body extends CompletionRequest<Model>>(
+    body: Body,
+    options?: CallOptions,
+  ): RoutedPromise<Answered<Body, Completion, CompletionChunk>>;
+}
+export interface Embeddings<Model extends string> {
+  /** See {@link ChatCompletions.create}. */
+  create<Body extends EmbeddingRequest<Model>>(body: Body, options?: CallOptions): RoutedPromise<EmbeddingReply>;
+}
+export interface Models {
+  /** The names that callers may use: groups and aliases. Wildcard groups take more names than a list can hold. */
+  list(options?: { readonly principal?: Principal | undefined }): Promise<ModelList>;
+}
+
+export interface CloseOptions {
+  /** How long running requests may take to finish before they are aborted. @default 30000 */
+  readonly drainMs?: number | undefined;
+}
+
+/**
+ * The gateway: model groups over deployments, behind one OpenAI-shaped API.
+ *
+ * @typeParam Options - Inferred: a literal configuration makes unknown model names compile-time errors.
+ * @throws {InvalidOptionsError} from the constructor, with every problem of the options.
+ */
+export class Router<const Options extends RouterOptions = RouterOptions> implements CallTarget {
+  readonly chat: { readonly completions: ChatCompletions<ModelName<Options>> };
+  readonly completions: Completions<ModelName<Options>>;
+  readonly embeddings: Embeddings<ModelName<Options>>;
+  readonly models: Models;
+  readonly #runtime: Runtime;
+  #closing: Promise<void> | undefined;
+  /** Loaded by the first `fetch`: who does not serve HTTP does not pay for it. */
+  #handler: Promise<FetchHandler> | undefined;
+
+  constructor(options: Options) {
+    this.chat = { completions: { create: (body, callOptions) => this.#create("chat.completions", body, callOptions) } };
+    this.completions = { create: (body, callOptions) => this.#create("completions", body, callOptions) };
+    this.embeddings = { create: (body, callOptions) => this.#create("embeddings", body, callOptions) };
+    this.models = { list: async () => this.#listModels() };
+    // An SDK takes the method alone: `new OpenAI({ fetch: router.fetch })`.
+    this.fetch = this.fetch.bind(this);
+    // Last, because plugins get the router in their `start`.
+    this.#runtime = openRuntime(parseOptions(options), this);
+  }
+
+  /** For this package's other entry points. @internal */
+  [answerCall](call: Call): Promise<Answer> {
+    return runRequest(this.#runtime, call);
+  }
+
+  /**
+   * Sends many requests with bounded concurrency and yields their results, errors included, in input order or as they
+   * finish. Reading slowly slows the sending; leaving the loop aborts what is under way.
+   *
+   * @param items - Chat bodies, or `{ id, operation, body, options }`; sync or async, and of any length.
+   * @throws {RouterError} `invalid_request` for wrong options, `cancelled` when `signal` aborts.
+   */
+  batch(
+    items: Iterable<BatchItem<ModelName<Options>>> | AsyncIterable<BatchItem<ModelName<Options>>>,
+    options?: BatchOptions,
+  ): AsyncGenerator<BatchResult, void, undefined> {
+    const send = (operation: Operation, body: unknown, callOptions: CallOptions | undefined) =>
+      runRequest(this.#runtime, { operation, body, options: callOptions, form: "chunks" });
+    return runBatch({ clock: this.#runtime.clock, send }, items, options);
+  }
+
+  /**
+   * Decides without sending: which deployment a chat request would go to now, and what speaks for and against each.
+   *
+   * @throws {RouterError} the request would be refused.
+   */
+  async explain<Body extends ChatRequest<ModelName<Options>>>(
+    body: Body,
+    options?: CallOptions & { readonly operation?: Operation },
+  ): Promise<Explanation> {
+    const { operation = "chat.completions", ...callOptions } = options ?? {};
+    return explain(this.#runtime, { operation, body, options: callOptions, form: "chunks" });
+  }
+
+  /** What is configured, what runs, and how each deployment does. */
+  status(): RouterStatus {
+    return statusOf(this.#runtime);
+  }
+
+  /**
+   * Answers an HTTP request in process, as a server under `/v1` would: for SDKs that take a `fetch`.
+   *
+   * @example new OpenAI({ apiKey: "in-process", baseURL: "http://switchyard/v1", fetch: router.fetch })
+   */
+  async fetch(
+    input: string | URL | Request,
+    init?: RequestInit,
+    options?: { readonly principal?: Principal | undefined },
+  ): Promise<Response> {
+    this.#handler ??= import("../http/index.js").then(({ createHandler }) => createHandler(this));
+    const { fetch } = await this.#handler;
+    return fetch(input instanceof Request && !init ? input : new Request(input, init), options);
+  }
+
+  /**
+   * Replaces the configuration as a whole: requests under way finish on the old one, and deployments that stay the same
+   * keep what was learned about them.
+   *
+   * @throws {InvalidOptionsError} the options are wrong; nothing is changed.
+   */
+  reload(options: RouterOptions): void {
+    reloadRuntime(this.#runtime, parseOptions(options), this);
+  }
+
+  /**
+   * Closes: new requests are refused with `draining`, running ones may finish within `drainMs` and are then aborted,
+   * and every connection is closed. Further calls wait for the first.
+   */
+  close(options?: CloseOptions): Promise<void> {
+    const closing = this.#closing ?? closeRuntime(this.#runtime, options?.drainMs);
+    this.#closing = closing;
+    return closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #create<T>(operation: Operation, body: unknown, options: CallOptions | undefined): RoutedPromise<T> {
+    const answer = runRequest(this.#runtime, { operation, body, options, form: "chunks" });
+    // The surfaces' types tie the operation to what it answers.
+    const data = answer.then(dataOf) as RoutedPromise<T>;
+    data.withRouting = async () => ({ data: await data, routing: (await answer).routing });
+    return data;
+  }
+
+  #listModels(): ModelList {
+    const { settings, createdAt } = this.#runtime.snapshot;
+    const names = [...settings.groups.values()].filter(({ isWildcard }) => !isWildcard).map(({ name }) => name);
+    const data = [...names, ...settings.aliases.keys()].map((id) => ({
+      id,
+      object: "model" as const,
+      created: Math.floor(createdAt / 1000),
+      owned_by: "switchyard",
+    }));
+    return { object: "list", data };
+  }
+}
+
+type FetchHandler = {
+  fetch(request: Request, options?: { readonly principal?: Principal | undefined }): Promise<Response>;
+};
+
+function dataOf(answer: Answer): unknown {
+  return answer.kind === "reply" ? answer.reply : new ReplyStream(answer.stream);
+}

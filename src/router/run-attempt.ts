@@ -1,0 +1,230 @@
+import { Cancellation } from "../internal/cancellation.js";
+import { badResponse, UpstreamError, unreachable } from "../errors/upstream-error.js";
+import type { Chunk, Reply, RequestBody } from "../protocol/operations.js";
+import type { AttemptContext, DirectUpstream, StreamDecoder, WireUpstream } from "../providers/provider.js";
+import type { Exchange, TransportResponse } from "../transport/transport.js";
+import { Attempt } from "./attempt.js";
+import { finishReasonOf, outputLengthOf, usageOf } from "./reply-facts.js";
+import type { Lease, RequestState } from "./request.js";
+import type { Runtime } from "./runtime.js";
+import { refuseEmptyFiltered, UpstreamStream } from "./stream.js";
+import { DirectSource, type UpstreamSource, WireSource } from "./upstream-source.js";
+
+/** What an attempt, and so a group, brought: a whole reply, or a stream that has reached its first content. */
+export type AttemptAnswer =
+  | { readonly kind: "reply"; readonly reply: Reply }
+  | { readonly kind: "stream"; readonly stream: UpstreamStream };
+
+type Begun =
+  | { readonly kind: "reply"; readonly reply: Reply }
+  | { readonly kind: "source"; readonly source: UpstreamSource<Chunk | string> };
+
+/** Bytes of an upstream's JSON answer (S32). */
+const MAX_REPLY_BYTES = 32 * 1024 * 1024;
+/** Bytes of an error body that are looked at. */
+const MAX_ERROR_BYTES = 1024 * 1024;
+
+/**
+ * One upstream call. What it learned (outcome, latency, usage) is reported before it returns or throws.
+ *
+ * @throws {AttemptFailure} the upstream failed; the group decides what follows.
+ * @throws {RouterError} the request is over: cancelled, past its deadline, refused by a guard.
+ */
+export async function runAttempt(runtime: Runtime, request: RequestState, lease: Lease): Promise<AttemptAnswer> {
+  const attempt = new Attempt(runtime, request, lease);
+  let stream: UpstreamStream | undefined;
+  try {
+    const patched = bodyFor(attempt);
+    const body = patched instanceof Promise ? await patched : patched;
+    const { upstream } = attempt.deployment;
+    const begun =
+      upstream.kind === "wire"
+        ? await callWire(runtime, attempt, upstream, body)
+        : await callDirect(attempt, upstream, body);
+    if (begun.kind === "source") {
+      stream = new UpstreamStream(attempt, begun.source);
+      await stream.commit();
+      return { kind: "stream", stream };
+    }
+    const { reply } = begun;
+    const outputLength = outputLengthOf(reply);
+    request.finishReason = finishReasonOf(reply);
+    refuseEmptyFiltered(request, attempt.group, request.finishReason, outputLength);
+    attempt.succeed(usageOf(reply), outputLength);
+    return begun;
+  } catch (thrown) {
+    throw attempt.fail(thrown, stream?.summary);
+  }
+}
+
+/** The body for this deployment: its defaults under the caller's fields, and what plugins set for the attempt. */
+function bodyFor(attempt: Attempt): RequestBody | Promise<RequestBody> {
+  const { request, deployment } = attempt;
+  const { guarded, snapshot } = request;
+  const send = (body: RequestBody): RequestBody =>
+    // Defaults are body fields by definition; the caller's own always win.
+    hasFields(deployment.defaults) ? ({ ...deployment.defaults, ...body } as RequestBody) : body;
+  if (!guarded || !snapshot.plugins.hasBeforeAttempt) return send(request.body);
+  const facts = {
+    number: attempt.number,
+    group: attempt.group.name,
+    deployment: deployment.id,
+    provider: deployment.provider.name,
+    model: attempt.context.model,
+  };
+  return snapshot.plugins.beforeAttempt(guarded, facts).then(send);
+}
+
+function hasFields(record: Readonly<Record<string, unknown>>): boolean {
+  for (const _ in record) return true;
+  return false;
+}
+
+async function callWire(
+  runtime: Runtime,
+  attempt: Attempt,
+  upstream: WireUpstream,
+  body: RequestBody,
+): Promise<Begun> {
+  const { context, deployment, request } = attempt;
+  const encoded = upstream.encode(body, context);
+  request.dropped = encoded.dropped ?? [];
+  const apiKey = deployment.credential.resolve();
+  const key = typeof apiKey === "object" ? await renewedKey(apiKey) : apiKey;
+  const authorized = upstream.authorize(encoded, key);
+  const { method, path, headers, body: payload } = authorized instanceof Promise ? await authorized : authorized;
+  // Whoever cancelled meanwhile had nothing to cancel.
+  request.throwIfOver();
+  const exchange = runtime.transport.send({
+    method,
+    origin: upstream.origin,
+    path,
+    headers: hasFields(deployment.headers) ? { ...headers, ...deployment.headers } : headers,
+    body: payload,
+    partition: deployment.partition,
+    isStrict: deployment.isolation === "strict",
+    onConnected: () => attempt.deadlines.connected(),
+  });
+  attempt.canBeCancelledBy((reason) => exchange.cancel(reason));
+  const response = await exchange.response;
+  await checkResponse(attempt, upstream, exchange, response);
+  if (!context.isStreaming) {
+    const text = await response.body.text(MAX_REPLY_BYTES);
+    return { kind: "reply", reply: upstream.decodeReply({ ...response, text }, context) };
+  }
+  const decoder =
+    request.call.form === "text" && !hasTransforms(request)
+      ? (upstream.openTextStream?.(context) ?? jsonTextStream(upstream, context))
+      : upstream.openStream(context);
+  const source = new WireSource<Chunk | string>(response.body, exchange, decoder, attempt.deadlines, runtime.clock);
+  return { kind: "source", source };
+}
+
+async function callDirect(attempt: Attempt, upstream: DirectUpstream, body: RequestBody): Promise<Begun> {
+  const { context, deployment, request } = attempt;
+  const apiKey = deployment.credential.resolve();
+  const key = typeof apiKey === "object" ? await renewedKey(apiKey) : apiKey;
+  attempt.deadlines.connected();
+  const stop = new Cancellation();
+  attempt.canBeCancelledBy((reason) => stop.cancel(reason));
+  const stopped = stop.asRejection();
+  // The model may ignore its signal: an abort does not wait for it.
+  const answer = await Promise.race([upstream.call(body, context, { signal: stop.signal, apiKey: key }), stopped]);
+  if (answer.kind === "reply") return answer;
+  const isText = request.call.form === "text" && !hasTransforms(request);
+  const render = isText ? (chunk: Chunk) => JSON.stringify(chunk) : (chunk: Chunk) => chunk;
+  const source = new DirectSource<Chunk | string>(answer.chunks, attempt.deadlines, render, context.includeUsage, stopped);
+  return { kind: "source", source };
+}
+
+async function renewedKey(apiKey: Promise<string>): Promise<string> {
+  try {
+    return await apiKey;
+  } catch {
+    // What it threw may hold the credential, so nothing of it is kept (S18).
+    throw unreachable("the deployment's `apiKey` function failed");
+  }
+}
+
+/** @throws {UpstreamError} anything but an answer in the form that was asked for. */
+async function checkResponse(
+  attempt: Attempt,
+  upstream: WireUpstream,
+  exchange: Exchange,
+  response: TransportResponse,
+): Promise<void> {
+  const { status, headers } = response;
+  const refuse = (message: string): never => {
+    const error = badResponse(message);
+    exchange.cancel(error);
+    throw error;
+  };
+  const coding = headers.get("content-encoding");
+  // S36: never asked for, so it is not decoded.
+  if (coding !== undefined && coding !== "identity") refuse(`the answer has the content coding ${coding}, which was not asked for`);
+  if (status >= 300 && status < 400) refuse(`the upstream redirects (${status}); redirects are not followed`);
+  if (status < 200 || status >= 300) {
+    const text = await errorText(exchange, response);
+    throw upstream.decodeError({ status, headers, text }, attempt.context);
+  }
+  const contentType = mediaType(headers.get("content-type"));
+  const { whole, stream } = upstream.contentTypes;
+  const wanted = attempt.context.isStreaming ? stream : whole;
+  if (contentType === undefined || wanted.includes(contentType)) return;
+  if (attempt.context.isStreaming && whole.includes(contentType)) {
+    // Some answer a streaming request with a whole body when they have an error to tell.
+    const text = await response.body.text(MAX_ERROR_BYTES);
+    upstream.decodeReply({ status, headers, text }, { ...attempt.context, isStreaming: false });
+  }
+  refuse(`the answer has the content type ${contentType.slice(0, 80)} instead of ${wanted.join(" or ")}`);
+}
+
+/** The body of an error, as far as it can be had: the status alone is enough to classify. */
+async function errorText(exchange: Exchange, { body }: TransportResponse): Promise<string> {
+  try {
+    return await body.text(MAX_ERROR_BYTES);
+  } catch (error) {
+    if (!(error instanceof UpstreamError) || error.errorClass === "timeout") throw error;
+    exchange.cancel(error);
+    return "";
+  }
+}
+
+function mediaType(header: string | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  const end = header.indexOf(";");
+  return (end === -1 ? header : header.slice(0, end)).trim().toLowerCase();
+}
+
+/** Plugins transform chunks, whatever form the caller wants in the end. */
+function hasTransforms({ snapshot }: RequestState): boolean {
+  return snapshot.plugins.hasTransformStream;
+}
+
+/** For dialects that have no text form of their own: each chunk is serialised. */
+function jsonTextStream(upstream: WireUpstream, context: AttemptContext): StreamDecoder<string> {
+  const decoder = upstream.openStream(context);
+  const chunks: Chunk[] = [];
+  const render = (out: string[], decode: () => void) => {
+    try {
+      decode();
+    } finally {
+      // Also what came before an error.
+      for (const chunk of chunks) out.push(JSON.stringify(chunk));
+      chunks.length = 0;
+    }
+  };
+  return {
+    push: (bytes, out) => render(out, () => decoder.push(bytes, chunks)),
+    end: (out) => render(out, () => decoder.end(chunks)),
+    get isDone() {
+      return decoder.isDone;
+    },
+    get contentAt() {
+      return decoder.contentAt;
+    },
+    get summary() {
+      return decoder.summary;
+    },
+  };
+}

@@ -1,0 +1,102 @@
+import { RouterError } from "../errors/router-error.js";
+import { isPoisonRequest } from "../health/poison.js";
+import { backoffMs } from "../routing/backoff.js";
+import { choiceOf, choose, chooseAgain, chooseUntried } from "./choose.js";
+import { errorOfAttempt, GroupFailure } from "./failure.js";
+import { pause } from "./pause.js";
+import type { AttemptFailure, Lease, RequestState } from "./request.js";
+import { type AttemptAnswer, runAttempt } from "./run-attempt.js";
+import { type GroupInTurn, MAX_WAIT_MS, type Runtime } from "./runtime.js";
+
+/** Attempts of one request over all its groups (routing §6). */
+const MAX_ATTEMPTS = 6;
+
+/**
+ * Retries inside one model group: an untried deployment at once, the same one after a wait.
+ *
+ * Written out instead of through a retry library: the waits are on the injected clock, and an abort that comes after
+ * a success must not throw the answer, and what it holds, away.
+ *
+ * @throws {GroupFailure} the group cannot serve the request; another group may.
+ * @throws {RouterError} the request is over.
+ */
+export async function runGroup(runtime: Runtime, request: RequestState, turn: GroupInTurn): Promise<AttemptAnswer> {
+  turn.group.retryBudget.recordRequest(runtime.clock.now());
+  const first = choose(runtime, request, turn);
+  let lease = first instanceof Promise ? await first : first;
+  for (let retry = 0; ; retry++) {
+    try {
+      return await runAttempt(runtime, request, lease);
+    } catch (thrown) {
+      if (RouterError.isRouterError(thrown)) throw thrown;
+      // `runAttempt` throws nothing else.
+      lease = await leaseForRetry(runtime, request, turn, lease, thrown as AttemptFailure, retry);
+    }
+  }
+}
+
+/**
+ * What is tried after a failed attempt, once its time has come.
+ *
+ * @param retry - How many retries the group has made.
+ */
+async function leaseForRetry(
+  runtime: Runtime,
+  request: RequestState,
+  turn: GroupInTurn,
+  lease: Lease,
+  failure: AttemptFailure,
+  retry: number,
+): Promise<Lease> {
+  const { group } = turn;
+  const { verdict, isCredentialStale } = failure;
+  const { deployment } = lease.candidate;
+  const giveUp = new GroupFailure(verdict.chain, undefined);
+  if (isPoison(runtime, request, failure)) throw poisonError(request, failure);
+  if (!verdict.sameAgain) request.ruledOut.push(deployment.id);
+  if (retry >= group.settings.retries || request.attempts.length >= MAX_ATTEMPTS) throw giveUp;
+  request.throwIfOver();
+
+  const spend = () => {
+    if (!group.retryBudget.take(runtime.clock.now())) throw giveUp;
+  };
+  if (isCredentialStale) {
+    deployment.credential.drop();
+    request.renewedCredentials.push(deployment.id);
+    spend();
+    return chooseAgain(request, lease);
+  }
+  if (verdict.another === "larger-window") {
+    request.needsLargerWindowThan = deployment.contextWindow ?? request.promptTokens;
+  }
+  if (verdict.another !== false && group.pool.hasUntried(choiceOf(runtime, request, group, false))) {
+    spend();
+    const untried = chooseUntried(runtime, request, turn);
+    if (untried) return untried;
+  }
+  if (!verdict.sameAgain) throw giveUp;
+
+  const waitMs = backoffMs(retry, failure.retryAfterMs, runtime.random);
+  // A wait that cannot end in time is not begun.
+  if (waitMs > Math.min(MAX_WAIT_MS, request.remainingMs())) throw giveUp;
+  spend();
+  await pause(runtime, request, waitMs);
+  return choose(runtime, request, turn);
+}
+
+/** A second deployment failed in the same words, and both serve others: the request is at fault, not they (routing §5). */
+function isPoison(runtime: Runtime, request: RequestState, failure: AttemptFailure): boolean {
+  const answerOf = ({ lease, error }: AttemptFailure) => ({ health: lease.candidate.health, error });
+  const now = runtime.clock.now();
+  const earlier = request.failures.find(
+    (candidate) => candidate !== failure && isPoisonRequest(answerOf(candidate), answerOf(failure), now),
+  );
+  if (!earlier) return false;
+  earlier.lease.flight.reclassifyAsCaller();
+  failure.lease.flight.reclassifyAsCaller();
+  return true;
+}
+
+function poisonError(request: RequestState, failure: AttemptFailure): RouterError {
+  return errorOfAttempt(request, { ...failure, verdict: { ...failure.verdict, code: "invalid_request" } });
+}

@@ -1,0 +1,67 @@
+import { RouterError, routerError } from "../errors/router-error.js";
+import { admit, readBody } from "./admit.js";
+import type { Answer, Call } from "./call.js";
+import { answerEarly, deliver } from "./deliver.js";
+import { emitFallback } from "./events.js";
+import { failureOf, GroupFailure } from "./failure.js";
+import { RequestState } from "./request.js";
+import { runGroup } from "./run-group.js";
+import type { GroupInTurn, Runtime } from "./runtime.js";
+import { outcomeOf, settle } from "./settle.js";
+
+/**
+ * One request, from its arrival to its answer: admit → guards → for each group of the fallback chain, attempts → deliver.
+ * Whatever was reserved is settled or released exactly once; a stream does so when it ends.
+ *
+ * @throws {RouterError} the request ended without an answer; it is settled then.
+ */
+export async function runRequest(runtime: Runtime, call: Call): Promise<Answer> {
+  const request = new RequestState(runtime, call);
+  runtime.requests.noteAccepted(request);
+  request.snapshot.running += 1;
+  try {
+    const admission = admit(runtime, request);
+    if (admission) await admission;
+
+    const { guarded } = request;
+    if (guarded) {
+      const early = await request.snapshot.plugins.beforeRequest(guarded);
+      if (early) return await answerEarly(runtime, request, guarded, early.reply);
+      if (guarded.isPatched) readBody(request, guarded.body);
+      request.body = guarded.body;
+    }
+
+    let turn: GroupInTurn = { group: request.group, captured: request.captured };
+    for (;;) {
+      request.visited.push(turn.group.name);
+      try {
+        return await deliver(runtime, request, await runGroup(runtime, request, turn));
+      } catch (thrown) {
+        if (!(thrown instanceof GroupFailure)) throw thrown;
+        turn = nextTurn(runtime, request, turn, thrown);
+      }
+    }
+  } catch (thrown) {
+    const error = RouterError.isRouterError(thrown)
+      ? thrown
+      : routerError("internal_error", { requestId: request.id, cause: thrown });
+    settle(runtime, request, outcomeOf(request, error), error);
+    throw error;
+  }
+}
+
+/** The next group of the fallback chain. @throws {RouterError} there is none: what the caller reads. */
+function nextTurn(runtime: Runtime, request: RequestState, turn: GroupInTurn, failure: GroupFailure): GroupInTurn {
+  request.refusal ??= failure.refusal;
+  const error = failureOf(request, request.refusal);
+  if (!failure.chain) throw error;
+  request.throwIfOver();
+  const { snapshot } = request;
+  const from = { group: request.group.settings, captured: request.captured };
+  const name = request.nextGroupName(turn.group, failure.chain);
+  const next = name === undefined ? undefined : snapshot.settings.registry.resolveFallback(name, from);
+  if (!next) throw error;
+  const group = snapshot.groupOf(next.group);
+  emitFallback(runtime, request, turn.group, group, failure.chain, error.code);
+  return { group, captured: next.captured };
+}

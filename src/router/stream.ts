@@ -1,0 +1,189 @@
+import { RouterError, routerError } from "../errors/router-error.js";
+import { UpstreamError } from "../errors/upstream-error.js";
+import type { Chunk } from "../protocol/operations.js";
+import type { StreamSummary } from "../providers/provider.js";
+import type { Attempt } from "./attempt.js";
+import type { AnswerStream } from "./call.js";
+import { interrupted } from "./failure.js";
+import type { RequestState } from "./request.js";
+import type { GroupState } from "./runtime.js";
+import type { UpstreamSource } from "./upstream-source.js";
+
+/** How a stream ended: `error` is what its reader met, if anything. */
+export type StreamEnd = (outcome: "succeeded" | "interrupted" | "cancelled", error?: RouterError) => void;
+
+/**
+ * The stream of one attempt. Up to its commit point (the first content) everything is held back, so that another
+ * deployment can still take over; from there on it is delivered as it arrives, and nothing is retried (R4, R5).
+ */
+export class UpstreamStream implements AnswerStream<Chunk | string> {
+  /** Set by whoever takes the stream over after its commit. */
+  onEnd: StreamEnd = () => {};
+  /** What broke the stream after its commit. */
+  error: RouterError | undefined;
+  #held: (Chunk | string)[] = [];
+  #isSourceAtEnd = false;
+  #isEnded = false;
+  /** The reader left: whatever a pending read brings is nobody's. */
+  #isLeft = false;
+  /** Met while chunks before it were still to be delivered. */
+  #pendingError: RouterError | undefined;
+  #stopListening = () => {};
+
+  constructor(
+    private readonly attempt: Attempt,
+    private readonly source: UpstreamSource<Chunk | string>,
+  ) {}
+
+  get summary(): StreamSummary {
+    return this.source.summary;
+  }
+
+  /**
+   * Reads up to the first content. The role chunk before it waits.
+   * @throws whatever breaks the attempt; nothing was delivered then.
+   */
+  async commit(): Promise<void> {
+    const { attempt, source } = this;
+    const { request } = attempt;
+    while (source.contentAt === undefined) {
+      if (!(await source.read(this.#held))) {
+        this.#isSourceAtEnd = true;
+        break;
+      }
+    }
+    const { finishReason, outputLength } = source.summary;
+    refuseEmptyFiltered(request, attempt.group, finishReason, outputLength);
+    attempt.firstToken();
+    attempt.deadlines.pause();
+    this.#stopListening = request.cancellation.onCancel(() => this.#abandon());
+  }
+
+  async next(): Promise<readonly (Chunk | string)[] | undefined> {
+    if (this.#held.length > 0) {
+      const batch = this.#held;
+      this.#held = [];
+      if (this.#isSourceAtEnd) this.#succeed();
+      return batch;
+    }
+    if (this.#pendingError) {
+      const error = this.#pendingError;
+      this.#pendingError = undefined;
+      throw error;
+    }
+    if (this.#isEnded) return undefined;
+    if (this.#isSourceAtEnd) {
+      this.#succeed();
+      return undefined;
+    }
+    return this.#read();
+  }
+
+  async #read(): Promise<readonly (Chunk | string)[] | undefined> {
+    const { deadlines } = this.attempt;
+    const batch: (Chunk | string)[] = [];
+    deadlines.resume();
+    try {
+      while (batch.length === 0 && !this.#isSourceAtEnd) {
+        this.#isSourceAtEnd = !(await this.source.read(batch));
+      }
+    } catch (thrown) {
+      return this.#break(thrown, batch);
+    }
+    if (this.#isSourceAtEnd) this.#succeed();
+    else deadlines.pause();
+    if (this.#isLeft) return undefined;
+    return batch.length > 0 ? batch : undefined;
+  }
+
+  /** The upstream failed after the commit point: what came before is delivered, then the error, once (R5). */
+  #break(thrown: unknown, batch: (Chunk | string)[]): readonly (Chunk | string)[] | undefined {
+    if (this.#isLeft) return undefined;
+    const { request } = this.attempt;
+    if (this.#isEnded) {
+      // The caller's signal or the router's closing ended the stream while this read was pending.
+      const error = this.#pendingError;
+      this.#pendingError = undefined;
+      throw error ?? request.cancelled();
+    }
+    this.#isEnded = true;
+    this.#stopListening();
+    // A defect or a deadline can come from our side, with the upstream still sending.
+    this.attempt.cancelUpstream(thrown);
+    const { summary } = this.source;
+    const failure = this.attempt.fail(thrown, summary);
+    const error = interrupted(request, failure, summary);
+    this.error = error;
+    this.onEnd(outcomeOf(error), error);
+    if (batch.length === 0) throw error;
+    this.#pendingError = error;
+    return batch;
+  }
+
+  /** The caller's signal aborts, or the router closes, wherever the stream is. */
+  #abandon(): void {
+    if (this.#isEnded) return;
+    const { attempt, source } = this;
+    if (source.summary.isComplete) return this.#succeed();
+    this.#isEnded = true;
+    this.#held = [];
+    const { reason } = attempt.request.cancellation;
+    attempt.cancelUpstream(reason);
+    const failure = attempt.fail(reason, source.summary);
+    const error = interrupted(attempt.request, failure, source.summary);
+    this.#pendingError = error;
+    this.error = error;
+    this.onEnd(outcomeOf(error), error);
+  }
+
+  cancel(): void {
+    this.#isLeft = true;
+    if (this.#isEnded) return;
+    this.#held = [];
+    const { attempt, source } = this;
+    const reason = routerError("cancelled", { message: "The reader left the stream.", requestId: attempt.request.id });
+    // R1: the outcome is fixed once the last content was handed over.
+    if (source.summary.isComplete) {
+      attempt.cancelUpstream(reason);
+      return this.#succeed();
+    }
+    this.#isEnded = true;
+    this.#stopListening();
+    attempt.request.cancellation.cancel(reason);
+    attempt.fail(reason, source.summary);
+    this.onEnd("cancelled", reason);
+  }
+
+  #succeed(): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#stopListening();
+    const { summary } = this.source;
+    this.attempt.request.finishReason = summary.finishReason;
+    this.attempt.succeed(summary.usage, summary.outputLength);
+    this.onEnd("succeeded");
+  }
+}
+
+/** `cancelled` by the caller; everything else that breaks a begun stream interrupts it. */
+function outcomeOf(error: RouterError): "cancelled" | "interrupted" {
+  return error.code === "cancelled" ? "cancelled" : "interrupted";
+}
+
+/**
+ * An empty answer that the provider's policy cut off, where the group has a chain for that: as good as a refusal.
+ *
+ * @throws {UpstreamError} class `content_filter`.
+ */
+export function refuseEmptyFiltered(
+  request: RequestState,
+  group: GroupState,
+  finishReason: string | undefined,
+  outputLength: number,
+): void {
+  if (finishReason !== "content_filter" || outputLength > 0) return;
+  const { onContentPolicy } = group.settings.fallbacks;
+  if (onContentPolicy.length === 0 && request.group.settings.fallbacks.onContentPolicy.length === 0) return;
+  throw new UpstreamError("the provider's content filter left nothing of the answer", { errorClass: "content_filter" });
+}
+

@@ -1,0 +1,121 @@
+import { unreachable } from "../errors/upstream-error.js";
+import type { Clock } from "../internal/clock.js";
+import { ChunkTally } from "../protocol/chunk-tally.js";
+import type { Chunk } from "../protocol/operations.js";
+import type { StreamDecoder, StreamSummary } from "../providers/provider.js";
+import type { AttemptDeadlines } from "../transport/deadlines.js";
+import type { Exchange, ResponseBody } from "../transport/transport.js";
+
+/** The chunks of one upstream stream, wherever they come from. */
+export interface UpstreamSource<T> {
+  /**
+   * Appends what arrives next to `out`, possibly nothing.
+   * @returns false at the complete end.
+   * @throws the cancellation's reason, or an `UpstreamError`; what came before it is in `out`.
+   */
+  read(out: T[]): Promise<boolean>;
+  /** Number of chunks before the first that carries content; `undefined` before it came. */
+  readonly contentAt: number | undefined;
+  readonly summary: StreamSummary;
+}
+
+/** How long the rest of a body may take after the upstream's own end marker, before the connection is given up. */
+const TAIL_MS = 1_000;
+/** How much of it may come. */
+const TAIL_BYTES = 65_536;
+
+/** A stream that comes over HTTP. */
+export class WireSource<T> implements UpstreamSource<T> {
+  constructor(
+    private readonly body: ResponseBody,
+    private readonly exchange: Exchange,
+    private readonly decoder: StreamDecoder<T>,
+    private readonly deadlines: AttemptDeadlines,
+    private readonly clock: Clock,
+  ) {}
+
+  get contentAt(): number | undefined {
+    return this.decoder.contentAt;
+  }
+
+  get summary(): StreamSummary {
+    return this.decoder.summary;
+  }
+
+  async read(out: T[]): Promise<boolean> {
+    const { decoder } = this;
+    const bytes = await this.body.read();
+    if (bytes === undefined) {
+      decoder.end(out);
+      return false;
+    }
+    this.deadlines.bytes();
+    const before = out.length;
+    decoder.push(bytes, out);
+    if (out.length > before) this.deadlines.content();
+    if (!decoder.isDone) return true;
+    decoder.end(out);
+    void this.#readTail();
+    return false;
+  }
+
+  /** After the end marker the transport's own end is due; only then can the connection serve another request. */
+  async #readTail(): Promise<void> {
+    const giveUp = () => this.exchange.cancel(unreachable("the body went on after its end marker"));
+    const timer = this.clock.schedule(TAIL_MS, giveUp, true);
+    try {
+      for (let left = TAIL_BYTES; left > 0; ) {
+        const bytes = await this.body.read();
+        if (bytes === undefined) return;
+        left -= bytes.length;
+      }
+      giveUp();
+    } catch {
+      // The answer is complete already; what the connection does now concerns nobody.
+    } finally {
+      timer.cancel();
+    }
+  }
+}
+
+/** A stream of a model that is called directly. */
+export class DirectSource<T> implements UpstreamSource<T> {
+  readonly summary = new ChunkTally();
+  readonly #chunks: AsyncIterator<Chunk>;
+
+  /**
+   * @param render - The chunk as the consumer wants it.
+   * @param includeUsage - Usage chunks pass; otherwise they are only counted (wire S3).
+   * @param stopped - Rejects when the attempt is cancelled; the model's own end is not waited for.
+   */
+  constructor(
+    chunks: AsyncIterable<Chunk>,
+    private readonly deadlines: AttemptDeadlines,
+    private readonly render: (chunk: Chunk) => T,
+    private readonly includeUsage: boolean,
+    private readonly stopped: Promise<never>,
+  ) {
+    this.#chunks = chunks[Symbol.asyncIterator]();
+    const leave = () => void Promise.resolve(this.#chunks.return?.()).catch(() => {});
+    stopped.catch(leave);
+  }
+
+  get contentAt(): number | undefined {
+    return this.summary.contentAt;
+  }
+
+  async read(out: T[]): Promise<boolean> {
+    const result = await Promise.race([this.#chunks.next(), this.stopped]);
+    if (result.done) {
+      if (!this.summary.isComplete) throw unreachable("stream ended before it was complete");
+      return false;
+    }
+    this.deadlines.bytes();
+    this.deadlines.content();
+    const chunk = result.value;
+    this.summary.add(chunk);
+    if (chunk.choices.length === 0 && !this.includeUsage) return true;
+    out.push(this.render(chunk));
+    return true;
+  }
+}

@@ -1,0 +1,21 @@
+import type { Candidate, Strategy, StrategyRequest } from "../candidate.js";
+
+/** Deployments of one tier of a group too large to be listed for each pick. Eligibility is that of the present request. */
+export interface CandidateSource {
+  readonly size: number;
+  /** @param position - 0 to `size` - 1. */
+  at(position: number): Candidate;
+  isEligible(position: number): boolean;
+}
+
+/** What the strategies shipped here offer beyond the public contract. */
+export interface BuiltInStrategy extends Strategy {
+  readonly isBuiltIn: true;
+  /** The costs that `pick` compares, in the order of the candidates; missing where the strategy compares none. */
+  costs?(candidates: readonly Candidate[], request: StrategyRequest): number[];
+  /**
+   * For strategies that may not look at a random few only: picks among all.
+   * @returns `undefined` when nothing is eligible.
+   */
+  pickAmong?(source: CandidateSource, request: StrategyRequest): Candidate | undefined;
+}

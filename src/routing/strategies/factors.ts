@@ -1,0 +1,12 @@
+import type { Candidate, StrategyRequest } from "../candidate.js";
+
+/** Work ahead of a request on a deployment, its own included, in prompt tokens: W of routing §3. */
+export function workAhead(candidate: Candidate, request: StrategyRequest): number {
+  return candidate.waitingTokens + Math.max(1, request.promptTokens) + 100 * candidate.streams + 100;
+}
+
+/** Makes deployments that fail or run out of their limits dearer: `fail * tight` of routing §3, at least 1. */
+export function penalty(candidate: Candidate, now: number): number {
+  const success = Math.max(0.05, candidate.successRate(now));
+  return 1 / (success * success * Math.max(0.05, candidate.headroom(now)));
+}

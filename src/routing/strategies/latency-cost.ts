@@ -1,0 +1,97 @@
+import type { Candidate, StrategyRequest } from "../candidate.js";
+import { penalty, workAhead } from "./factors.js";
+
+/** Weight of the decode time, which streams share, against the wait for the first token (routing §3). */
+const DECODE_SHARE = 0.3;
+/** Within these multiples of the best, differences are noise: the dead bands. */
+const SLOWNESS_BAND = 1.15;
+const DECODE_BAND = 1.5;
+/** Unused deployments: what lies above the best is forgiven to 1/e in this time. */
+const FORGIVE_MS = 30_000;
+/** Streams that a deployment without a sample gets until its first one. */
+const UNSAMPLED_STREAMS = 2;
+/** An older wait than this, and twice what was predicted, is bad news by itself. */
+const LATE_MS = 500;
+
+/**
+ * The cost of strategy `latency` (routing §3, §15). One instance serves all picks of a strategy: it holds the best
+ * values of the candidates at hand, so that nothing is allocated.
+ */
+export class LatencyCost {
+  #hasSamples = false;
+  #bestSlownessMs = 1;
+  #bestDecodeMs = 0;
+
+  /** Looks for the best values, to which {@link of} and {@link ttftMs} compare. */
+  compare(candidates: readonly Candidate[]): void {
+    let slownessMs = Number.POSITIVE_INFINITY;
+    let decodeMs = Number.POSITIVE_INFINITY;
+    for (let position = 0; position < candidates.length; position++) {
+      // In bounds.
+      const candidate = candidates[position]!;
+      if (candidate.samples === 0) continue;
+      if (candidate.slownessMs < slownessMs) slownessMs = candidate.slownessMs;
+      const tokenMs = candidate.msPerOutputToken;
+      // 0: no stream has ended there yet.
+      if (tokenMs > 0 && tokenMs < decodeMs) decodeMs = tokenMs;
+    }
+    this.#hasSamples = slownessMs < Number.POSITIVE_INFINITY;
+    this.#bestSlownessMs = this.#hasSamples ? slownessMs : 1;
+    this.#bestDecodeMs = decodeMs < Number.POSITIVE_INFINITY ? decodeMs : 0;
+  }
+
+  /** Has any of the compared candidates answered yet? Before that, costs are in units of work, not of time. */
+  get hasSamples(): boolean {
+    return this.#hasSamples;
+  }
+
+  /**
+   * What the candidate costs at least. Computed like {@link of}, step by step, so that it is never above it by rounding:
+   * a candidate whose floor is above the lowest cost so far needs no closer look.
+   */
+  floor(candidate: Candidate, request: StrategyRequest): number {
+    const ttftMs = this.#bestSlownessMs * workAhead(candidate, request);
+    return candidate.samples === 0 ? ttftMs : ttftMs + DECODE_SHARE * request.outputTokens * this.#bestDecodeMs;
+  }
+
+  of(candidate: Candidate, request: StrategyRequest): number {
+    let cost = this.ttftMs(candidate, request);
+    if (candidate.samples > 0) cost += DECODE_SHARE * request.outputTokens * this.#decodeMs(candidate, request.now);
+    return cost * penalty(candidate, request.now);
+  }
+
+  /** The TTFT to reckon with: forgiven, outside the dead band, and not below the age of a wait that is late. */
+  ttftMs(candidate: Candidate, request: StrategyRequest): number {
+    const best = this.#bestSlownessMs;
+    const work = workAhead(candidate, request);
+    if (candidate.samples === 0) {
+      return candidate.streams < UNSAMPLED_STREAMS || !this.#hasSamples ? best * work : Number.POSITIVE_INFINITY;
+    }
+    let slownessMs = candidate.slownessMs;
+    // Forgiveness only lowers: inside the band already, it changes nothing and its exponential is saved.
+    if (slownessMs > SLOWNESS_BAND * best) slownessMs = best + (slownessMs - best) * remembered(candidate, request.now);
+    slownessMs = slownessMs > SLOWNESS_BAND * best ? slownessMs / SLOWNESS_BAND : best;
+    const ttftMs = slownessMs * work;
+    const waitingSince = candidate.oldestWaitingSince;
+    if (waitingSince === undefined) return ttftMs;
+    const ageMs = request.now - waitingSince;
+    if (ageMs <= LATE_MS || ageMs <= ttftMs) return ttftMs;
+    const predictedMs = candidate.oldestWaitingPredictedMs;
+    return predictedMs > 0 && ageMs > 2 * predictedMs ? ageMs : ttftMs;
+  }
+
+  #decodeMs(candidate: Candidate, now: number): number {
+    const best = this.#bestDecodeMs;
+    const load = Math.sqrt((candidate.streams + 1) / (candidate.averageStreams + 1));
+    let decodeMs = candidate.msPerOutputToken;
+    if (decodeMs * load <= DECODE_BAND * best) return best;
+    if (decodeMs > best) decodeMs = best + (decodeMs - best) * remembered(candidate, now);
+    decodeMs *= load;
+    return decodeMs > DECODE_BAND * best ? decodeMs / DECODE_BAND : best;
+  }
+}
+
+/** Share of a bad estimate that still counts, 0–1: it fades while nobody uses the deployment. */
+function remembered(candidate: Candidate, now: number): number {
+  return candidate.streams > 0 ? 1 : Math.exp((candidate.lastSampleAt - now) / FORGIVE_MS);
+}

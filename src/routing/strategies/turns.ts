@@ -1,0 +1,138 @@
+import type { Candidate, StrategyRequest } from "../candidate.js";
+import type { BuiltInStrategy, CandidateSource } from "./built-in-strategy.js";
+
+/** Candidates without their turn that a pick skips before it looks at all. */
+const MAX_SKIPS = 64;
+
+/**
+ * Exact shares in a smooth order, whatever the load. The state belongs to one tier of one group.
+ *
+ * Listed candidates take turns by smooth weighted round robin
+ * (https://github.com/nginx/nginx/commit/52327e0627f49dbda1e8db695e63a4b0af4448b1): credits of those that are not listed
+ * rest, so that shares stay exact among changing candidates. Of tiers too large to be listed, the one with the earliest
+ * deadline comes first, and its next deadline is 1 / weight later, as in Envoy's EDF scheduler
+ * (https://github.com/envoyproxy/envoy/blob/main/source/common/upstream/edf_scheduler.h): one that is not eligible when
+ * its turn comes loses that turn.
+ */
+export function takeTurns(
+  name: string,
+  weightOf: (candidate: Candidate) => number,
+): Omit<BuiltInStrategy, "usesWeights"> {
+  let credits = new Float64Array(0);
+  let order: DeadlineOrder | undefined;
+  return {
+    name,
+    isBuiltIn: true,
+    pick(candidates, request) {
+      // There is at least one.
+      let picked = candidates[0]!;
+      let highest = Number.NEGATIVE_INFINITY;
+      let equals = 0;
+      let total = 0;
+      for (let position = 0; position < candidates.length; position++) {
+        // In bounds.
+        const candidate = candidates[position]!;
+        const { index } = candidate;
+        if (index >= credits.length) credits = enlarged(credits, index + 1);
+        const weight = weightOf(candidate);
+        total += weight;
+        // In bounds by the line above.
+        const credit = credits[index]! + weight;
+        credits[index] = credit;
+        if (credit > highest) {
+          picked = candidate;
+          highest = credit;
+          equals = 1;
+        } else if (credit === highest && request.random.next() * ++equals < 1) {
+          picked = candidate;
+        }
+      }
+      credits[picked.index]! -= total;
+      return picked;
+    },
+    pickAmong(source, request) {
+      order ??= new DeadlineOrder(source, weightOf, request);
+      return order.next(source);
+    },
+  };
+}
+
+function enlarged(numbers: Float64Array<ArrayBuffer>, least: number): Float64Array<ArrayBuffer> {
+  const larger = new Float64Array(Math.max(least, 2 * numbers.length));
+  larger.set(numbers);
+  return larger;
+}
+
+/** A binary heap of positions by deadline. */
+class DeadlineOrder {
+  readonly #weightOf: (candidate: Candidate) => number;
+  readonly #heap: Int32Array;
+  /** By position. */
+  readonly #deadlines: Float64Array;
+
+  constructor(source: CandidateSource, weightOf: (candidate: Candidate) => number, request: StrategyRequest) {
+    this.#weightOf = weightOf;
+    this.#heap = Int32Array.from({ length: source.size }, (_, position) => position);
+    // Random phases, so that many processes do not start with the same deployment.
+    this.#deadlines = Float64Array.from(
+      this.#heap,
+      (position) => request.random.next() / weightOf(source.at(position)),
+    );
+    this.#heapify();
+  }
+
+  next(source: CandidateSource): Candidate | undefined {
+    for (let skips = 0; skips < MAX_SKIPS; skips++) {
+      // A large tier is never empty.
+      const position = this.#heap[0]!;
+      const candidate = source.at(position);
+      this.#deadlines[position]! += 1 / this.#weightOf(candidate);
+      this.#sink(0);
+      if (source.isEligible(position)) return candidate;
+    }
+    return this.#nextOfAll(source);
+  }
+
+  /** Nearly nobody is eligible: whoever is and has the earliest deadline; all others before it have lost their turns. */
+  #nextOfAll(source: CandidateSource): Candidate | undefined {
+    let first = -1;
+    for (let position = 0; position < source.size; position++) {
+      if (first >= 0 && this.#deadlines[position]! >= this.#deadlines[first]!) continue;
+      if (source.isEligible(position)) first = position;
+    }
+    if (first < 0) return undefined;
+    const now = this.#deadlines[first]!;
+    for (let position = 0; position < source.size; position++) {
+      const interval = 1 / this.#weightOf(source.at(position));
+      const behind = now - this.#deadlines[position]!;
+      // Whole turns: the phases among those that wait stay as they are.
+      if (behind > 0) this.#deadlines[position]! += Math.ceil(behind / interval) * interval;
+    }
+    const candidate = source.at(first);
+    this.#deadlines[first] = now + 1 / this.#weightOf(candidate);
+    this.#heapify();
+    return candidate;
+  }
+
+  #heapify(): void {
+    for (let slot = (this.#heap.length >>> 1) - 1; slot >= 0; slot--) this.#sink(slot);
+  }
+
+  #sink(from: number): void {
+    // Slots are below the length throughout, positions are those of the source.
+    const heap = this.#heap;
+    const deadlines = this.#deadlines;
+    const position = heap[from]!;
+    const deadline = deadlines[position]!;
+    let slot = from;
+    for (;;) {
+      let child = 2 * slot + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && deadlines[heap[child + 1]!]! < deadlines[heap[child]!]!) child++;
+      if (deadlines[heap[child]!]! >= deadline) break;
+      heap[slot] = heap[child]!;
+      slot = child;
+    }
+    heap[slot] = position;
+  }
+}
