@@ -1,6 +1,15 @@
 import { defineConfig } from "vitest/config";
 
+const src = (path: string) => new URL(`./src/${path}`, import.meta.url).pathname;
+
 export default defineConfig({
+  resolve: {
+    alias: [
+      { find: "llm-switchyard/http", replacement: src("http/index.ts") },
+      { find: "llm-switchyard/testing", replacement: src("testing/index.ts") },
+      { find: "llm-switchyard", replacement: src("index.ts") },
+    ],
+  },
   test: {
     include: ["test/**/*.test.ts"],
     testTimeout: 15_000,

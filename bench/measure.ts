@@ -43,7 +43,13 @@ export interface Measurement {
   readonly cpuUs: Spread;
   /** This rate over that of the first contestant, round by round. */
   readonly ofFloor: Spread;
-  /** Shares of one core that the upstream and the load generator used, 0–1. */
+  /** The first contestant's CPU per operation over this one's: what `ofFloor` is on a machine with nothing else to do. */
+  readonly ofFloorByCpu: Spread;
+  /**
+   * Shares of one core that the measured process, the upstream and the load generator used; median over the rounds. A
+   * process that could have used a whole core and got less had to share the machine.
+   */
+  readonly ownBusy: number;
   readonly upstreamBusy: number;
   readonly loadBusy: number;
 }
@@ -70,7 +76,7 @@ export async function measure(
   const samples = new Map<Contestant, Sample[]>(contestants.map((contestant) => [contestant, []]));
   for (const contestant of contestants) {
     onProgress(`warming up ${contestant.name}`);
-    await contestant.round(plan.warmUpMs);
+    await warmUp(contestant, plan.warmUpMs);
   }
   for (let round = 0; round < plan.rounds; round++) {
     onProgress(`round ${round + 1} of ${plan.rounds}`);
@@ -80,20 +86,36 @@ export async function measure(
     for (const contestant of order) samples.get(contestant)?.push(await contestant.round(plan.roundMs));
   }
 
+  const cpuPerOperation = (contestant: Contestant | undefined) =>
+    (contestant && samples.get(contestant))?.map(({ cpuUs, operations }) => cpuUs / operations) ?? [];
+  const floorCpu = cpuPerOperation(contestants[0]);
   const rates = (contestant: Contestant | undefined) =>
     (contestant && samples.get(contestant))?.map(({ operations, wallMs }) => (operations / wallMs) * 1_000) ?? [];
   const floorRates = rates(contestants[0]);
   return contestants.map((contestant) => {
     const own = samples.get(contestant) ?? [];
     const ownRates = rates(contestant);
+    const ownCpu = cpuPerOperation(contestant);
+    const busy = (cpuUsOf: (sample: Sample) => number) =>
+      spread(own.map((sample) => cpuUsOf(sample) / sample.wallMs / 1_000)).median;
     return {
       name: contestant.name,
       version: contestant.version,
       rate: spread(ownRates),
-      cpuUs: spread(own.map(({ cpuUs, operations }) => cpuUs / operations)),
+      cpuUs: spread(ownCpu),
       ofFloor: spread(ownRates.map((rate, round) => rate / (floorRates[round] ?? Number.NaN))),
-      upstreamBusy: spread(own.map(({ upstreamCpuUs, wallMs }) => upstreamCpuUs / wallMs / 1_000)).median,
-      loadBusy: spread(own.map(({ loadCpuUs, wallMs }) => loadCpuUs / wallMs / 1_000)).median,
+      ofFloorByCpu: spread(ownCpu.map((cpuUs, round) => (floorCpu[round] ?? Number.NaN) / cpuUs)),
+      ownBusy: busy(({ cpuUs }) => cpuUs),
+      upstreamBusy: busy(({ upstreamCpuUs }) => upstreamCpuUs),
+      loadBusy: busy(({ loadCpuUs }) => loadCpuUs),
     };
   });
+}
+
+/** Until the contestant has had `warmUpMs` of CPU time: on a busy machine wall time warms nobody. */
+async function warmUp(contestant: Contestant, warmUpMs: number): Promise<void> {
+  let cpuMs = 0;
+  for (let round = 0; round < 8 && cpuMs < warmUpMs; round++) {
+    cpuMs += (await contestant.round(warmUpMs / 2)).cpuUs / 1_000;
+  }
 }

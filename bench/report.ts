@@ -92,18 +92,23 @@ export function headerText({ machine, settings }: Report): string {
 }
 
 export function resultText(result: ScenarioResult): string {
-  const rows = result.variants.map(({ name, version, rate, cpuUs, ofFloor }) => [
+  const rows = result.variants.map(({ name, version, rate, cpuUs, ofFloor, ofFloorByCpu, ownBusy }) => [
     name,
     version,
     spreadText(rate, (value) => count(value * result.perOperation)),
     spreadText(cpuUs, (value) => value.toFixed(1)),
-    spreadText(ofFloor, (value) => value.toFixed(3)),
+    spreadText(ofFloor, (value) => value.toFixed(2)),
+    spreadText(ofFloorByCpu, (value) => value.toFixed(2)),
+    ownBusy.toFixed(2),
   ]);
   const cpuHeading = `CPU µs per ${result.perOperation === 1 ? result.unit.replace(/s$/, "") : "operation"}`;
   const lines = [
     "",
     `## ${result.title}`,
-    ...columns([["variant", "version", `${result.unit}/s`, cpuHeading, "× the floor's rate"], ...rows]),
+    ...columns([
+      ["variant", "version", `${result.unit}/s`, cpuHeading, "× floor's rate", "× by CPU", "cores"],
+      ...rows,
+    ]),
   ];
   if (result.upstreamSustains !== undefined) {
     const warning = result.upstreamSustains < 3 ? " — LESS THAN 3, THE FASTEST VARIANT IS UNDERSTATED" : "";

@@ -81,7 +81,7 @@ async function profileScenario(scenario: Scenario, upstream: Upstream, load: Ben
   rmSync(folder, { recursive: true, force: true });
   const flags = ["--cpu-prof", `--cpu-prof-dir=${folder}`, "--cpu-prof-interval=200"];
   const subject = await startContestant(scenario, "switchyard", upstream, load, flags);
-  await subject.round(4_000);
+  await subject.round(12_000);
   await subject.stop();
   console.log(`\n## ${scenario.title}: self time\n${profileText(folder)}\n${folder}`);
 }

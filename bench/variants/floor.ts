@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
+import { StringDecoder } from "node:string_decoder";
 import { createParser } from "eventsource-parser";
 import { Pool } from "undici";
 import type { ChatChunk, ChatCompletion } from "../../src/protocol/chat.js";
@@ -35,7 +36,8 @@ function completion(origin: string) {
 async function* chunksOf(pool: Pool): AsyncGenerator<ChatChunk> {
   const body = JSON.stringify({ ...REQUEST_BODY, stream: true });
   const response = await pool.request({ method: "POST", path, headers, body });
-  const decoder = new TextDecoder();
+  // Several times as fast as a `TextDecoder` that keeps state.
+  const decoder = new StringDecoder("utf8");
   let chunks: ChatChunk[] = [];
   const parser = createParser({
     onEvent(event) {
@@ -43,7 +45,7 @@ async function* chunksOf(pool: Pool): AsyncGenerator<ChatChunk> {
     },
   });
   for await (const bytes of response.body) {
-    parser.feed(decoder.decode(bytes, { stream: true }));
+    parser.feed(decoder.write(bytes));
     const parsed = chunks;
     chunks = [];
     for (const chunk of parsed) yield chunk;

@@ -3,14 +3,14 @@ import { fingerprint, identityOf } from "../internal/fingerprint.js";
 import type { Provider, ProviderOptionError, Upstream } from "../providers/provider.js";
 import { checkedHeaders, headerProblem } from "../transport/headers.js";
 import { Credential } from "./credential.js";
-import type { Deployment } from "./deployment.js";
+import type { UnnamedDeployment } from "./deployment-ids.js";
 import type { ParsedDeployment } from "./options.js";
 
 /** What is wrong with a deployment: where within its options, and what. */
 export type ReportProblem = (path: readonly string[], message: string) => void;
 
 /**
- * Makes the deployment that options describe, with `id` as its name for now: the router gives out the names.
+ * Makes the deployment that options describe, but for its id.
  *
  * @param own - The provider's own options that were given.
  * @param report - Called for each problem. No message contains a key, a header's value or a password.
@@ -22,7 +22,7 @@ export function connectDeployment(
   own: Readonly<Record<string, unknown>>,
   clock: Clock,
   report: ReportProblem,
-): Omit<Deployment, "id"> | undefined {
+): UnnamedDeployment | undefined {
   let isSound = true;
   const problem: ReportProblem = (path, message) => {
     isSound = false;
@@ -35,7 +35,7 @@ export function connectDeployment(
   if (!upstream) return undefined;
 
   const { apiKey, weight, tier } = parsed;
-  return Object.freeze({
+  return {
     provider,
     upstream,
     model: parsed.model,
@@ -63,7 +63,7 @@ export function connectDeployment(
       provider: identityOf(provider),
       own,
     }),
-  });
+  };
 }
 
 const UNSET = "if it comes from an environment variable, that variable is not set";

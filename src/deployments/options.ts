@@ -5,10 +5,30 @@ import type { Price } from "../tokens/pricing.js";
 import { ownTimeoutsSchema, type TimeoutOptions } from "../transport/options.js";
 import type { ApiKey } from "./credential.js";
 
+/** The providers that a deployment can name. */
+export type ProviderName =
+  | "openai"
+  | "openai-compatible"
+  | "azure"
+  | "vllm"
+  | "sglang"
+  | "llamacpp"
+  | "ollama"
+  | "localai"
+  | "gpustack"
+  | "tgi"
+  | "huggingface"
+  | "mistral"
+  | "groq"
+  | "openrouter"
+  | "deepseek"
+  | "together"
+  | "simulated";
+
 /** One callable target, as a group lists it. A provider's own options stand beside these. */
 export interface DeploymentOptions {
   /** Whom to call: the name of a known provider, or a `Provider` object. */
-  readonly provider: string | Provider;
+  readonly provider: ProviderName | Provider;
   /** The model as the provider names it, 1–256 characters; `*` in a wildcard group is what the caller's name puts there. */
   readonly model: string;
   /** The root of the provider's API, `http` or `https`, as the provider's page gives it. Without it: the provider's own. */

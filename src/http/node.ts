@@ -40,8 +40,8 @@ export function serveNode(
     next();
     return;
   }
-  // The client may have left while code in front of the handler was busy; no event would tell.
-  if (response.destroyed || message.socket?.destroyed) return;
+  // The host may have answered, or the client left, while code in front of the handler was busy: no event would tell.
+  if (response.headersSent || response.destroyed || message.socket?.destroyed) return;
 
   const exchange = new NodeExchange(core, message, response, principal);
   answerRequest(core, route, exchange).then(
@@ -158,22 +158,27 @@ class NodeExchange implements HttpRequest {
   }
 
   send(reply: HttpReply | undefined): void {
+    if (!reply) return;
+    // Headers that are not ours: the host has answered meanwhile, for instance because it took too long.
+    if (this.isGone || this.#response.headersSent) {
+      if (reply.kind === "events") reply.stream.cancel();
+      return;
+    }
     try {
-      if (reply?.kind === "whole") this.#sendWhole(reply.status, reply.headers, reply.text);
-      else if (reply) this.#sendEvents(reply.headers, reply.stream);
+      if (reply.kind === "whole") this.#sendWhole(reply.status, reply.headers, reply.text);
+      else this.#sendEvents(reply.headers, reply.stream);
     } catch {
       this.fail();
     }
   }
 
-  /** Something that cannot happen did, such as a host that has answered itself: only cutting the connection is left. */
+  /** Something that cannot happen did: only cutting the connection is left. */
   fail(): void {
     this.#stream?.cancel();
     this.#response.destroy();
   }
 
   #sendWhole(status: number, headers: string[], text: string): void {
-    if (this.isGone) return;
     const response = this.#response;
     headers.push("content-length", String(Buffer.byteLength(text)));
     if (this.#mustClose()) {
@@ -217,10 +222,6 @@ class NodeExchange implements HttpRequest {
   }
 
   #sendEvents(headers: string[], stream: AnswerStream<string>): void {
-    if (this.isGone) {
-      stream.cancel();
-      return;
-    }
     this.#stream = stream;
     this.#response.writeHead(200, headers);
     this.#relay(stream).catch(() => this.fail());

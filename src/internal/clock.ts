@@ -1,3 +1,5 @@
+import { onAbort } from "./abort.js";
+
 /** A timer that has been set and can be taken back. */
 export interface Timer {
   cancel(): void;
@@ -28,15 +30,14 @@ export interface Clock {
 export function sleepOn(clock: Pick<Clock, "schedule">, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
-    const onAbort = () => {
-      timer.cancel();
-      reject(signal?.reason);
-    };
     const timer = clock.schedule(delayMs, () => {
-      signal?.removeEventListener("abort", onAbort);
+      stopListening();
       resolve();
     });
-    signal?.addEventListener("abort", onAbort, { once: true });
+    const stopListening = onAbort(signal, (reason) => {
+      timer.cancel();
+      reject(reason);
+    });
   });
 }
 

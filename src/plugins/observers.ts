@@ -107,7 +107,8 @@ export class Observers {
     this.#timer = undefined;
     // Bounded: an observer may cause further events.
     for (let left = this.#queue.length; left > 0; left--) this.#deliver(this.#queue.shift());
-    if (this.#queue.length > 0) this.#timer = this.#clock.schedule(0, () => this.#deliverTurn(), true);
+    // Their own emitting may have set the timer already.
+    if (this.#queue.length > 0) this.#timer ??= this.#clock.schedule(0, () => this.#deliverTurn(), true);
   }
 
   /** Delivers what is left, and takes nothing more. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { connectDeployment } from "../deployments/connect.js";
 import type { Deployment } from "../deployments/deployment.js";
+import { DeploymentIds, type UnnamedDeployment } from "../deployments/deployment-ids.js";
 import { deploymentSchema, type ParsedDeployment } from "../deployments/options.js";
 import { isModelId, type NamedGroup, Registry, wildcardOf } from "../deployments/registry.js";
 import type { FallbackChain } from "../errors/classify.js";
@@ -179,7 +180,7 @@ interface NamedDeployment {
   readonly group: string;
   readonly model: string;
   readonly explicitId: string | undefined;
-  readonly connected: Omit<Deployment, "id"> | undefined;
+  readonly connected: UnnamedDeployment | undefined;
   /** Set when ids are given out. */
   deployment?: Deployment;
 }
@@ -332,40 +333,17 @@ function checkModel(model: string, group: string, isWildcard: boolean, at: Optio
 
 /** Gives every deployment its id: the explicit ones first, so that no default takes one of them. */
 function nameDeployments(entries: readonly NamedDeployment[], issues: OptionIssues): void {
-  const byId = new Map<string, { deployment: Deployment; at: OptionPath; groups: Set<string> }>();
-  /** @returns what keeps the deployment from having this id. */
-  const claim = (id: string, entry: NamedDeployment, connected: Omit<Deployment, "id">): string | undefined => {
-    const holder = byId.get(id);
-    if (!holder) {
-      entry.deployment = Object.freeze({ ...connected, id });
-      byId.set(id, { deployment: entry.deployment, at: entry.at, groups: new Set([entry.group]) });
-      return undefined;
-    }
-    if (holder.groups.has(entry.group)) return "is given twice in the group";
-    const { deployment } = holder;
-    if (deployment.fingerprint !== connected.fingerprint) {
-      return `is also the id of ${formatPath(holder.at)}, which is configured differently`;
-    }
-    holder.groups.add(entry.group);
-    const { weight, tier } = connected;
-    entry.deployment =
-      deployment.weight === weight && deployment.tier === tier
-        ? deployment
-        : Object.freeze({ ...deployment, weight, tier });
-    return undefined;
-  };
-
+  const ids = new DeploymentIds();
   for (const entry of entries) {
-    const { explicitId, connected } = entry;
+    const { explicitId, connected, group, at } = entry;
     if (explicitId === undefined || !connected) continue;
-    const problem = claim(explicitId, entry, connected);
-    if (problem) issues.add([...entry.at, "id"], problem);
+    const named = ids.claim(explicitId, group, connected, formatPath(at));
+    if (typeof named === "string") issues.add([...at, "id"], named);
+    else entry.deployment = named;
   }
   for (const entry of entries) {
-    const { explicitId, connected } = entry;
-    if (explicitId !== undefined || !connected) continue;
-    const base = `${connected.provider.name}/${connected.model}@${connected.upstream.host}`;
-    for (let number = 1; claim(number === 1 ? base : `${base}#${number}`, entry, connected) !== undefined; ) number++;
+    const { explicitId, connected, group } = entry;
+    if (explicitId === undefined && connected) entry.deployment = ids.nameByDefault(group, connected);
   }
 }
 

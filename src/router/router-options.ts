@@ -4,6 +4,7 @@ import type { Clock } from "../internal/clock.js";
 import type { Random } from "../internal/random.js";
 import type { Plugin } from "../plugins/plugin.js";
 import type { Provider } from "../providers/provider.js";
+import type { SimulatedOptions } from "../providers/simulated/options.js";
 import type { FallbackOption, StrategyOption } from "../routing/options.js";
 import type { TimeoutOptions } from "../transport/options.js";
 import type { Transport } from "../transport/transport.js";
@@ -13,6 +14,31 @@ export interface CustomDeploymentOptions extends DeploymentOptions {
   readonly provider: Provider;
   readonly [ownOption: string]: unknown;
 }
+
+/** A deployment at Azure OpenAI. */
+export interface AzureDeploymentOptions extends DeploymentOptions {
+  readonly provider: "azure";
+  /** The name in `https://{resource}.openai.azure.com`, instead of `baseUrl`. */
+  readonly resource?: string | undefined;
+  /** Deployment URLs, or the `v1` surface. Without it: deployment URLs where `apiVersion` is a date. */
+  readonly surface?: "deployments" | "v1" | undefined;
+  /** Such as `2024-10-21`; `v1` and `preview` belong to the `v1` surface. */
+  readonly apiVersion?: string | undefined;
+  /** How the key is sent: `bearer` where it is an Entra ID token. @default "api-key" */
+  readonly auth?: "api-key" | "bearer" | undefined;
+}
+
+/** A model inside the process that only pretends to think. */
+export interface SimulatedDeploymentOptions extends DeploymentOptions, SimulatedOptions {
+  readonly provider: "simulated";
+}
+
+/** A deployment of any provider. */
+export type AnyDeploymentOptions =
+  | DeploymentOptions
+  | AzureDeploymentOptions
+  | SimulatedDeploymentOptions
+  | CustomDeploymentOptions;
 
 /** What groups share where they do not say otherwise. */
 export interface GroupDefaults {
@@ -31,7 +57,7 @@ export interface GroupDefaults {
 /** A model group: the deployments that share the name callers use. */
 export interface GroupOptions extends GroupDefaults {
   /** At least one. */
-  readonly deployments: readonly (DeploymentOptions | CustomDeploymentOptions)[];
+  readonly deployments: readonly AnyDeploymentOptions[];
 }
 
 /** Bounds of what callers may send. */
@@ -71,7 +97,7 @@ export interface InputLimitOptions {
 /** What `new Router(…)` takes. Everything that is not named here is refused. */
 export interface RouterOptions {
   /** Model groups by the name callers use, at least one; a bare array of deployments is a group of defaults. */
-  readonly models: Readonly<Record<string, GroupOptions | readonly (DeploymentOptions | CustomDeploymentOptions)[]>>;
+  readonly models: Readonly<Record<string, GroupOptions | readonly AnyDeploymentOptions[]>>;
   /** Other names: alias → the name of a group, or a name that a wildcard group takes. @default {} */
   readonly aliases?: Readonly<Record<string, string>> | undefined;
   /** What every group has unless it says otherwise. @default {} */

@@ -44,6 +44,7 @@ export async function runAttempt(runtime: Runtime, request: RequestState, lease:
     if (begun.kind === "source") {
       stream = new UpstreamStream(attempt, begun.source);
       await stream.commit();
+      request.servedBy = attempt;
       return { kind: "stream", stream };
     }
     const { reply } = begun;
@@ -51,6 +52,7 @@ export async function runAttempt(runtime: Runtime, request: RequestState, lease:
     request.finishReason = finishReasonOf(reply);
     refuseEmptyFiltered(request, attempt.group, request.finishReason, outputLength);
     attempt.succeed(usageOf(reply), outputLength);
+    request.servedBy = attempt;
     return begun;
   } catch (thrown) {
     throw attempt.fail(thrown, stream?.summary);

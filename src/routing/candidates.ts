@@ -1,9 +1,18 @@
 import type { Deployment } from "../deployments/deployment.js";
 import type { DeploymentHealth } from "../health/deployment-health.js";
 import type { GroupHealth } from "../health/group-health.js";
-import type { Speed } from "../health/latency-estimate.js";
+import {
+  AVERAGE_STREAMS,
+  LAST_SAMPLE_AT,
+  MS_PER_OUTPUT_TOKEN,
+  SAMPLES,
+  SLOWNESS_MS,
+  STREAMS,
+  WAITING_TOKENS,
+} from "../health/vitals.js";
 import type { FeatureSet } from "../protocol/features.js";
 import type { Operation } from "../protocol/operations.js";
+import type { Price } from "../tokens/pricing.js";
 import type { Candidate, Strategy, StrategyRequest } from "./candidate.js";
 import type { Exclusion } from "./eligibility.js";
 import type { BuiltInStrategy, CandidateSource } from "./strategies/built-in-strategy.js";
@@ -69,14 +78,17 @@ const NO_OPERATION = -1;
 
 /** A deployment of a group as strategies see it: live, one object for as long as the configuration stands. */
 export class PooledCandidate implements Candidate {
+  // First, and so in the object's first cache line: what a pick needs of each.
+  readonly #numbers: Float64Array;
+  readonly #start: number;
   readonly deployment: Deployment;
   readonly health: DeploymentHealth;
   readonly index: number;
   readonly id: string;
   readonly weight: number;
+  readonly price: Price | undefined;
   /** `Infinity` where it is not known. */
   readonly contextWindow: number;
-  readonly #speed: Speed;
   readonly #headroom: ((now: number) => number) | undefined;
   readonly #chat: FeatureSet;
   readonly #completions: FeatureSet;
@@ -88,8 +100,10 @@ export class PooledCandidate implements Candidate {
     this.index = index;
     this.id = deployment.id;
     this.weight = deployment.weight;
+    this.price = deployment.price;
     this.contextWindow = deployment.contextWindow ?? Number.POSITIVE_INFINITY;
-    this.#speed = health.speed;
+    this.#numbers = health.vitals.numbers;
+    this.#start = health.vitals.start;
     this.#headroom = headroom;
     this.#chat = impossible(deployment, "chat.completions");
     this.#completions = impossible(deployment, "completions");
@@ -111,32 +125,30 @@ export class PooledCandidate implements Candidate {
   get region(): string | undefined {
     return this.deployment.region;
   }
-  get price(): { readonly input: number; readonly output: number } | undefined {
-    return this.deployment.price;
-  }
   get maxParallel(): number {
     return this.health.maxParallel;
   }
+  // In bounds, here and below: the part of a deployment has room for every offset.
   get streams(): number {
-    return this.health.streams;
+    return this.#numbers[this.#start + STREAMS]!;
   }
   get waitingTokens(): number {
-    return this.health.waitingTokens;
+    return this.#numbers[this.#start + WAITING_TOKENS]!;
   }
   get samples(): number {
-    return this.#speed.samples;
+    return this.#numbers[this.#start + SAMPLES]!;
   }
   get slownessMs(): number {
-    return this.#speed.slownessMs;
+    return this.#numbers[this.#start + SLOWNESS_MS]!;
   }
   get msPerOutputToken(): number {
-    return this.#speed.msPerOutputToken;
+    return this.#numbers[this.#start + MS_PER_OUTPUT_TOKEN]!;
   }
   get averageStreams(): number {
-    return this.#speed.averageStreams;
+    return this.#numbers[this.#start + AVERAGE_STREAMS]!;
   }
   get lastSampleAt(): number {
-    return this.#speed.lastSampleAt;
+    return this.#numbers[this.#start + LAST_SAMPLE_AT]!;
   }
   get oldestWaitingSince(): number | undefined {
     return this.health.oldestWaitingSince;
@@ -532,22 +544,28 @@ class Tier implements CandidateSource {
   /** Brings the lists up to date with the accounts. */
   #catchUp(): void {
     const group = this.#group;
-    if (this.#changesSeen === group.changes && this.#generation === group.generation) return;
-    if (this.#changesSeen < 0 || this.#generation !== group.generation) return this.#sortAll();
+    const isCurrent = this.#generation === group.generation;
+    if (this.#changesSeen === group.changes && isCurrent) return;
+    // Of an older configuration: the group's changes are no longer those of all its members.
+    if (this.#changesSeen < 0 || !isCurrent || !this.#follow(group)) this.#sortAll();
+    this.#changesSeen = group.changes;
+  }
+
+  /** @returns false when the changes are too many to follow. */
+  #follow(group: GroupHealth): boolean {
     for (let change = this.#changesSeen; change < group.changes; change++) {
       const health = group.changeAt(change);
-      if (health === undefined) return this.#sortAll();
+      if (health === undefined) return false;
       const candidate = this.#byHealth.get(health);
       if (candidate !== undefined) this.#move(candidate);
     }
-    this.#changesSeen = group.changes;
+    return true;
   }
 
   #sortAll(): void {
     this.#free.length = 0;
     this.#rest.length = 0;
     for (const candidate of this.candidates) this.#add(candidate);
-    this.#changesSeen = this.#group.changes;
   }
 
   #move(candidate: PooledCandidate): void {

@@ -357,14 +357,16 @@ async function sendStream(prepared: Answer, behaviour: AnswerBehaviour, exchange
     while (faults[0] && faults[0].afterEvents <= events && !body.isOver) await faults.shift()?.run(body, exchange);
   };
   await runFaults();
+  if (body.isOver) return;
   try {
     for await (const chunk of paced(prepared.steps(includeUsage), prepared.pace, exchange, failure)) {
-      if (body.isOver) return;
       const event = chunk.choices.length === 0 ? usageEvent(chunk, includeUsage, options.usage) : chunk;
       if (!event) continue;
       await body.event(JSON.stringify(event));
       events++;
       await runFaults();
+      // Before the next token is waited for.
+      if (body.isOver) return;
     }
   } catch (problem) {
     if (!failure || problem !== failure.error) throw problem;
@@ -378,7 +380,8 @@ async function sendStream(prepared: Answer, behaviour: AnswerBehaviour, exchange
   if (body.isOver) return;
   if (options.done !== false) await body.event("[DONE]");
   for (const text of options.afterDone ?? []) await body.event(text);
-  if (options.cutAfterBytes !== undefined && !body.isOver) return body.breakOff();
+  // More bytes than there are: the cut is the end.
+  if (options.cutAfterBytes !== undefined) return body.breakOff();
   return body.end();
 }
 
@@ -485,12 +488,14 @@ class StreamBody {
   }
 
   async end(): Promise<void> {
+    if (this.isOver) return;
     this.isOver = true;
     if (this.#held) await write(gzipSync(Buffer.concat(this.#held)), this.exchange);
     await finish(this.exchange);
   }
 
   breakOff(): void {
+    if (this.isOver) return;
     this.isOver = true;
     breakOff(this.options.cut ?? "reset", this.exchange);
   }

@@ -72,12 +72,12 @@ export class AttemptDeadlines {
 
   /** Bytes of the answer came, whatever they hold. Interim replies (1xx) do not count. */
   bytes(): void {
-    this.#lastByteAt = this.#clock.now();
+    this.#lastByteAt = this.#readerNow();
   }
 
   /** Content came. The first one begins the stream. */
   content(): void {
-    const now = this.#clock.now();
+    const now = this.#readerNow();
     this.#lastByteAt = now;
     this.#lastContentAt = now;
     if (this.#phase !== "connecting" && this.#phase !== "waiting") return;
@@ -111,6 +111,11 @@ export class AttemptDeadlines {
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#timerAt = Number.POSITIVE_INFINITY;
+  }
+
+  /** The time as far as somebody reads: it stands still in a pause, and `resume` makes up for that. */
+  #readerNow(): number {
+    return this.#pausedAt ?? this.#clock.now();
   }
 
   /** When the next limit passes, unless something comes before. */

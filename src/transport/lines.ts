@@ -17,14 +17,14 @@ export class WholeLines {
   #endedWithCr = false;
   #isAtStart = true;
 
-  /** @param maxLineBytes - Over it a line is refused (S32). */
+  /** @param maxLineBytes - Over it a line whose end has not come is refused (S32). */
   constructor(maxLineBytes: number) {
     this.#maxLineBytes = maxLineBytes;
   }
 
   /**
    * @returns the lines that `bytes` complete, each with its LF; empty if none.
-   * @throws {UpstreamError} class `network`, bad response: a line is longer than `maxLineBytes`.
+   * @throws {UpstreamError} class `network`, bad response: an incomplete line is longer than `maxLineBytes`.
    */
   push(bytes: Uint8Array): string {
     const { length } = bytes;
@@ -40,7 +40,7 @@ export class WholeLines {
     }
     let lines: string;
     if (this.#heldLength > 0) {
-      this.#hold(bytes.subarray(start, end));
+      this.#append(bytes.subarray(start, end));
       lines = this.#takeHeld();
     } else {
       lines = decodePiece(start === 0 && end === length ? bytes : bytes.subarray(start, end));
@@ -64,13 +64,17 @@ export class WholeLines {
   }
 
   #hold(bytes: Uint8Array): void {
-    const needed = this.#heldLength + bytes.length;
-    if (needed > this.#maxLineBytes) {
+    if (bytes.length === 0) return;
+    if (this.#heldLength + bytes.length > this.#maxLineBytes) {
       this.#held = undefined;
       this.#heldLength = 0;
       throw badResponse(`a line of the stream is longer than ${this.#maxLineBytes} bytes`);
     }
-    if (bytes.length === 0) return;
+    this.#append(bytes);
+  }
+
+  #append(bytes: Uint8Array): void {
+    const needed = this.#heldLength + bytes.length;
     const held = this.#held;
     if (!held || held.length < needed) {
       // The first piece is copied to size: a view would keep the whole packet alive as long as the stream is open.

@@ -729,6 +729,18 @@ describe("closing", () => {
     await upstream.close();
   });
 
+  it("waits for nothing more once a stream has broken off", async () => {
+    for (const fault of [{ errorAfterEvents: 1 }, { cutAfterEvents: 1 }, { cutAfterBytes: 10 }]) {
+      const clock = virtualClock();
+      await using timed = await startFakeUpstream({ clock });
+      timed.next(stream({ firstTokenMs: 60_000, ...fault }));
+      await fetch(`${timed.url}/chat/completions`, { method: "POST", body: JSON.stringify(streamed("x")) })
+        .then((response) => response.text())
+        .catch(() => {});
+      expect(clock.pendingTimers).toBe(0);
+    }
+  });
+
   it("closes at the end of a scope", async () => {
     let origin: string;
     {

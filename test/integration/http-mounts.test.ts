@@ -2,10 +2,10 @@ import { once } from "node:events";
 import type { RequestListener } from "node:http";
 import { connect, createServer } from "node:http2";
 import type { AddressInfo } from "node:net";
-import express from "express";
 import { Hono } from "hono";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createHandler } from "../../src/http/index.js";
+import { express } from "../support/express.js";
 import { type NodeServer, nodeServer, until } from "../support/node-server.js";
 import { aChunkText, scriptedRouter, scriptedStream } from "../support/scripted-router.js";
 import { onceUnhandled } from "../support/unhandled.js";
@@ -243,12 +243,36 @@ describe("in other hosts", () => {
   });
 
   it("leaves a response alone that the host has already answered", async () => {
-    const { node } = createHandler(scriptedRouter());
+    const router = scriptedRouter();
+    const { node } = createHandler(router);
     const origin = await serve((request, response) => {
-      response.end("the host's");
+      response.end("the host's".repeat(100_000));
       node(request, response);
     });
-    expect(await (await fetch(`${origin}/v1/models`)).text()).toBe("the host's");
+    expect(await (await fetch(`${origin}/v1/chat/completions`, post())).text()).toHaveLength(1_000_000);
+    expect(router.calls).toEqual([]);
+  });
+
+  it("cancels its stream when the host answers meanwhile", async () => {
+    const stream = scriptedStream();
+    let answerInstead = () => {};
+    let endInstead = () => {};
+    const { node } = createHandler(
+      scriptedRouter(() => {
+        answerInstead();
+        return stream.answer;
+      }),
+    );
+    const origin = await serve((request, response) => {
+      answerInstead = () => response.write("the host's ");
+      endInstead = () => response.end("own");
+      node(request, response);
+    });
+    const response = await fetch(`${origin}/v1/chat/completions`, post());
+    await stream.cancelled;
+    endInstead();
+    expect(await response.text()).toBe("the host's own");
+    expect(stream.nextCount).toBe(0);
   });
 
   it("answers over HTTP/2", async () => {

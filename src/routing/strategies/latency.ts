@@ -1,4 +1,3 @@
-import type { Candidate, StrategyRequest } from "../candidate.js";
 import type { BuiltInStrategy } from "./built-in-strategy.js";
 import { LatencyCost } from "./latency-cost.js";
 
@@ -15,32 +14,11 @@ export function latency(): BuiltInStrategy {
     isBuiltIn: true,
     pick(candidates, request) {
       cost.compare(candidates);
-      return cheapest(cost, candidates, request);
+      return cost.cheapest(candidates, request);
     },
     costs(candidates, request) {
       cost.compare(candidates);
       return candidates.map((candidate) => cost.of(candidate, request));
     },
   };
-}
-
-function cheapest(cost: LatencyCost, candidates: readonly Candidate[], request: StrategyRequest): Candidate {
-  // There is at least one.
-  let picked = candidates[0]!;
-  let lowest = Number.POSITIVE_INFINITY;
-  let equals = 0;
-  for (let position = 0; position < candidates.length; position++) {
-    // In bounds.
-    const candidate = candidates[position]!;
-    if (cost.floor(candidate, request) > lowest) continue;
-    const value = cost.of(candidate, request);
-    if (value < lowest) {
-      picked = candidate;
-      lowest = value;
-      equals = 1;
-    } else if (value === lowest && request.random.next() * ++equals < 1) {
-      picked = candidate;
-    }
-  }
-  return picked;
 }

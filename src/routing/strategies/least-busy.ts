@@ -1,6 +1,7 @@
 import type { Candidate, StrategyRequest } from "../candidate.js";
 import type { BuiltInStrategy } from "./built-in-strategy.js";
 import { penalty, workAhead } from "./factors.js";
+import { Ties } from "./ties.js";
 
 /**
  * The least outstanding work per weight: for replicas of the same kind, or of known relative speed. Ties are random.
@@ -9,30 +10,27 @@ import { penalty, workAhead } from "./factors.js";
  *   https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers, in tokens.
  */
 export function leastBusy(): BuiltInStrategy {
+  const ties = new Ties();
   return {
     name: "least-busy",
     isBuiltIn: true,
     usesWeights: true,
     pick(candidates, request) {
-      // There is at least one.
-      let picked = candidates[0]!;
       let lowest = Number.POSITIVE_INFINITY;
-      let equals = 0;
       for (let position = 0; position < candidates.length; position++) {
         // In bounds.
         const candidate = candidates[position]!;
-        const floor = workAhead(candidate, request) / candidate.weight;
-        if (floor > lowest) continue;
-        const value = floor * penalty(candidate, request.now);
-        if (value < lowest) {
-          picked = candidate;
-          lowest = value;
-          equals = 1;
-        } else if (value === lowest && request.random.next() * ++equals < 1) {
-          picked = candidate;
-        }
+        const work = workAhead(candidate, request) / candidate.weight;
+        // Penalties only raise it.
+        if (work > lowest) continue;
+        const cost = work * penalty(candidate, request.now);
+        if (cost < lowest) {
+          lowest = cost;
+          ties.restart(position);
+        } else if (cost === lowest) ties.add(position);
       }
-      return picked;
+      // In bounds: a position of the list, which is not empty.
+      return candidates[ties.draw(request.random)]!;
     },
     costs: (candidates, request) => candidates.map((candidate) => costOf(candidate, request)),
   };

@@ -1,5 +1,6 @@
 import type { Candidate, StrategyRequest } from "../candidate.js";
 import type { BuiltInStrategy, CandidateSource } from "./built-in-strategy.js";
+import { Ties } from "./ties.js";
 
 /** Candidates without their turn that a pick skips before it looks at all. */
 const MAX_SKIPS = 64;
@@ -20,14 +21,12 @@ export function takeTurns(
 ): Omit<BuiltInStrategy, "usesWeights"> {
   let credits = new Float64Array(0);
   let order: DeadlineOrder | undefined;
+  const ties = new Ties();
   return {
     name,
     isBuiltIn: true,
     pick(candidates, request) {
-      // There is at least one.
-      let picked = candidates[0]!;
       let highest = Number.NEGATIVE_INFINITY;
-      let equals = 0;
       let total = 0;
       for (let position = 0; position < candidates.length; position++) {
         // In bounds.
@@ -40,13 +39,12 @@ export function takeTurns(
         const credit = credits[index]! + weight;
         credits[index] = credit;
         if (credit > highest) {
-          picked = candidate;
           highest = credit;
-          equals = 1;
-        } else if (credit === highest && request.random.next() * ++equals < 1) {
-          picked = candidate;
-        }
+          ties.restart(position);
+        } else if (credit === highest) ties.add(position);
       }
+      // In bounds: a position of the list, which is not empty.
+      const picked = candidates[ties.draw(request.random)]!;
       credits[picked.index]! -= total;
       return picked;
     },

@@ -1,0 +1,200 @@
+import { Writable } from "node:stream";
+import { pino } from "pino";
+import { describe, expect, expectTypeOf, it } from "vitest";
+import { routerError } from "../../../../src/errors/router-error.js";
+import { type LoggerLike, logger } from "../../../../src/plugins/logger/logger.js";
+import { pluginsSchema } from "../../../../src/plugins/options.js";
+import type { Plugin, RequestOutcome, RouterEvent } from "../../../../src/plugins/plugin.js";
+import { aRunner, aSettledEvent, aStartedEvent, aWarning } from "../../../support/plugin-fixtures.js";
+
+interface Line {
+  readonly level: string;
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
+function aPino(level = "info") {
+  const lines: Line[] = [];
+  const destination = new Writable({
+    write(text, _encoding, done) {
+      lines.push(JSON.parse(String(text)));
+      done();
+    },
+  });
+  const options = { level, base: null, timestamp: false, formatters: { level: (label: string) => ({ level: label }) } };
+  return { lines, log: pino(options, destination) };
+}
+
+async function logged(plugin: Plugin, ...events: readonly RouterEvent[]) {
+  const fixture = aRunner(plugin);
+  for (const event of events) fixture.runner.emit(event);
+  await fixture.clock.advance(1);
+  return fixture;
+}
+
+const base = aStartedEvent();
+const settled = (outcome: RequestOutcome, code?: Parameters<typeof routerError>[0]) => aSettledEvent({ outcome, code });
+
+describe("logger", () => {
+  it("is a plugin that watches and does nothing else", () => {
+    const plugin = logger(aPino().log);
+    expect(pluginsSchema.safeParse([plugin]).success).toBe(true);
+    expect(aRunner(plugin).runner.hasGuards).toBe(false);
+    expectTypeOf(aPino().log).toExtend<LoggerLike>();
+    expectTypeOf(console).toExtend<LoggerLike>();
+  });
+
+  it("writes one line per request, with exactly the promised fields", async () => {
+    const { lines, log } = aPino();
+    await logged(logger(log), base, aSettledEvent({ principal: { user: "u1", team: "t1" }, tags: ["web"], ttftMs: 4 }));
+    expect(lines).toEqual([
+      {
+        level: "info",
+        event: "request-settled",
+        at: 1_767_225_600_000,
+        requestId: "req_1",
+        operation: "chat.completions",
+        model: "chat",
+        group: "chat",
+        user: "u1",
+        team: "t1",
+        tags: ["web"],
+        outcome: "succeeded",
+        deployment: "openai/gpt@api",
+        provider: "openai",
+        attempts: 1,
+        durationMs: 12.3,
+        ttftMs: 4,
+        promptTokens: 10,
+        cachedTokens: 0,
+        completionTokens: 5,
+        reasoningTokens: 0,
+        isUsageEstimated: false,
+        costUsd: 0.001,
+        msg: "request succeeded",
+      },
+    ]);
+  });
+
+  it.each<[RouterEvent, string, string]>([
+    [settled("succeeded"), "info", "request succeeded"],
+    [settled("cancelled", "cancelled"), "info", "request cancelled"],
+    [settled("rejected", "rate_limit_exceeded"), "info", "request rejected"],
+    [settled("rejected", "guardrail_error"), "error", "request rejected"],
+    [settled("blocked", "content_policy_violation"), "warn", "request blocked"],
+    [settled("failed", "upstream_error"), "error", "request failed"],
+    [settled("interrupted", "upstream_timeout"), "error", "request interrupted"],
+    [aWarning({ message: "careful" }), "warn", "careful"],
+  ])("writes %o at %s", async (event, level, msg) => {
+    const { lines, log } = aPino();
+    await logged(logger(log), event);
+    expect(lines).toMatchObject([{ level, msg, event: event.type }]);
+  });
+
+  it("warns of fallbacks and cooldowns, and tells of recoveries", async () => {
+    const { lines, log } = aPino();
+    const deployment = { at: 1, deployment: "d", provider: "p" };
+    await logged(
+      logger(log),
+      { ...base, type: "fallback-taken", from: "a", to: "b", chain: "onError", code: "upstream_error" },
+      { ...deployment, type: "deployment-cooled", cause: "failures", untilMs: 99 },
+      { ...deployment, type: "deployment-recovered", cause: undefined, untilMs: undefined },
+    );
+    expect(lines).toMatchObject([
+      { level: "warn", msg: "falling back from a to b", from: "a", to: "b", chain: "onError", code: "upstream_error" },
+      { level: "warn", msg: "d is cooling down", deployment: "d", provider: "p", cause: "failures", untilMs: 99 },
+      { level: "info", msg: "d has recovered", deployment: "d", provider: "p" },
+    ]);
+  });
+
+  it("writes failed attempts for those who debug, and successful requests where they want them", async () => {
+    const { lines, log } = aPino("debug");
+    const attempt = { ...base, type: "attempt-ended", attempt: 2, deployment: "d", provider: "p" } as const;
+    await logged(
+      logger(log, { level: "debug" }),
+      { ...attempt, type: "attempt-started" },
+      { ...attempt, outcome: "ok", durationMs: 5 },
+      { ...attempt, outcome: "hard", errorClass: "server", code: "upstream_error", status: 500, durationMs: 5.06 },
+      settled("succeeded"),
+      settled("failed", "upstream_error"),
+    );
+    expect(lines).toMatchObject([
+      { level: "debug", msg: "attempt failed on d", attempt: 2, errorClass: "server", status: 500, durationMs: 5.1 },
+      { level: "debug", msg: "request succeeded" },
+      { level: "error", msg: "request failed" },
+    ]);
+  });
+
+  it("F16: writes no content and no secrets, in whatever event they hide", async () => {
+    const canary = "sk-canary-0123456789";
+    const { lines, log } = aPino("debug");
+    const said = {
+      principal: { key: canary, user: "u1", secret: canary },
+      metadata: { note: canary },
+      prompt: canary,
+      message: canary,
+    };
+    const error = routerError("upstream_error", { message: canary, cause: canary });
+    await logged(
+      logger(log, { level: "debug" }),
+      { ...aSettledEvent(), ...said } as RouterEvent,
+      {
+        ...base,
+        ...said,
+        type: "attempt-ended",
+        outcome: "hard",
+        attempt: 1,
+        deployment: "d",
+        provider: "p",
+      } as RouterEvent,
+      { ...base, ...said, type: "request-failed", outcome: "failed", error } as RouterEvent,
+      {
+        ...base,
+        ...said,
+        type: "fallback-taken",
+        from: "a",
+        to: "b",
+        chain: "onError",
+        code: "upstream_error",
+      } as RouterEvent,
+    );
+    expect(lines).toHaveLength(3);
+    expect(JSON.stringify(lines)).not.toContain(canary);
+  });
+
+  it("R25: a log that throws or rejects harms nothing", async () => {
+    for (const fail of [
+      () => {
+        throw new Error("disk full");
+      },
+      () => Promise.reject(new Error("disk full")),
+    ]) {
+      const log: LoggerLike = { debug: fail, info: fail, warn: fail, error: fail };
+      const { runner, warnings } = await logged(logger(log), settled("succeeded"), settled("failed", "upstream_error"));
+      // Two requests, and the warning about it.
+      expect(runner.view().failed).toBe(3);
+      expect(warnings).toEqual(['Plugin "logger" failed in onSettled; requests are not affected.']);
+    }
+  });
+
+  it("refuses something that is no logger, and options that it does not have", () => {
+    const issuesOf = (make: () => unknown) => {
+      try {
+        make();
+      } catch (error) {
+        return (error as { code: string; issues: unknown }).issues;
+      }
+    };
+    expect(issuesOf(() => logger({ info: () => {}, error: () => {}, debug: 7 } as never))).toEqual([
+      { path: "logger.debug", message: "expected a function" },
+      { path: "logger.warn", message: "expected a function" },
+    ]);
+    expect(issuesOf(() => logger(undefined as never))).toEqual([{ path: "logger", message: "expected a logger" }]);
+    expect(issuesOf(() => logger(aPino().log, { levl: "info" } as never))).toEqual([
+      { path: "logger.levl", message: 'unknown option; did you mean "level"?' },
+    ]);
+    expect(issuesOf(() => logger(aPino().log, { level: "warn" } as never))).toEqual([
+      { path: "logger.level", message: 'expected "debug" or "info"' },
+    ]);
+  });
+});
