@@ -13,6 +13,9 @@ const folder = fileURLToPath(new URL(".", import.meta.url));
 const outputFolder = fileURLToPath(new URL("../node_modules/.cache/switchyard-bench", import.meta.url));
 const peerOutputFolder = `${folder}node_modules/.cache/switchyard-bench`;
 
+/** Where CPU profiles go. */
+export const profileFolder = `${outputFolder}/profiles`;
+
 /** The compiled file of an entry: `subject`, `upstream`, `load`. */
 export function entryFile(name: string): string {
   return `${outputFolder}/${name}.mjs`;

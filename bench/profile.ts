@@ -18,12 +18,15 @@ interface CpuProfile {
 }
 
 /**
- * The functions with the most self time of the profiles in `folder`, one line each.
+ * The functions with the most self time of the profiles in `folder`, one line each, and what they make together by
+ * origin.
  *
+ * @param cpuUs - CPU time per operation, which the shares are parts of.
  * @param limit - How many.
  */
-export function profileText(folder: string, limit = 40): string {
+export function profileText(folder: string, cpuUs: number, limit = 40): string {
   const selfUs = new Map<string, number>();
+  const originUs = new Map<string, number>();
   let totalUs = 0;
   for (const file of readdirSync(folder).filter((name) => name.endsWith(".cpuprofile"))) {
     const profile = JSON.parse(readFileSync(`${folder}/${file}`, "utf8")) as CpuProfile; // as Node writes them
@@ -34,13 +37,31 @@ export function profileText(folder: string, limit = 40): string {
       if (place === "(idle)") return;
       totalUs += us;
       selfUs.set(place, (selfUs.get(place) ?? 0) + us);
+      const origin = originOf(place);
+      originUs.set(origin, (originUs.get(origin) ?? 0) + us);
     });
   }
-  return [...selfUs]
-    .sort(([, a], [, b]) => b - a)
-    .slice(0, limit)
-    .map(([place, us]) => `${((us / totalUs) * 100).toFixed(1).padStart(5)} %  ${place}`)
-    .join("\n");
+  const lines = (parts: Map<string, number>) =>
+    [...parts]
+      .sort(([, a], [, b]) => b - a)
+      .slice(0, limit)
+      .map(([name, us]) => {
+        const share = us / totalUs;
+        return `${(share * 100).toFixed(1).padStart(5)} % ${(share * cpuUs).toFixed(2).padStart(8)} µs  ${name}`;
+      });
+  return [...lines(originUs), "", ...lines(selfUs)].join("\n");
+}
+
+/** Whose code it is: the first folders of the library's own, a package, Node, or the engine. */
+function originOf(place: string): string {
+  const path = place.split(" ").at(-1) ?? "";
+  const own = /^src\/\w+\/(\w+(?=\/))?/.exec(path);
+  if (own && !path.startsWith("src/parse.ts")) return own[0];
+  if (path.startsWith("bench/")) return "bench";
+  if (path.startsWith("node:")) return "Node";
+  const name = /^[@\w-]+(?=\/)/.exec(path)?.[0];
+  if (name) return name;
+  return place.startsWith("(garbage") ? "garbage collector" : "engine and system calls";
 }
 
 const maps = new Map<string, SourceMap | undefined>();

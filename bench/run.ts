@@ -7,12 +7,12 @@
  *     npm run bench -- --check               fails where a goal of the performance page is missed
  *     npm run bench -- --chunks full         streams with all the fields of OpenAI's own
  *     npm run bench -- --events-per-piece 1  how the upstream cuts its streams
- *     npm run bench -- --profile             where the library's own time goes, instead of measuring
+ *     npm run bench -- --profile switchyard  where the time of a variant goes, instead of measuring
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { arePeersInstalled, buildEntries, entryFile } from "./build.js";
+import { arePeersInstalled, buildEntries, entryFile, profileFolder } from "./build.js";
 import { chartOf } from "./chart.js";
 import { PEERS, startContestant, startUpstream, type Upstream } from "./contestants.js";
 import { type Contestant, measure, type Plan } from "./measure.js";
@@ -31,11 +31,14 @@ const SCENARIOS: readonly Scenario[] = [completion, stream, httpCompletion, http
 const QUICK: Plan = { rounds: 7, roundMs: 400, warmUpMs: 800 };
 const FULL: Plan = { rounds: 9, roundMs: 1_500, warmUpMs: 3_000 };
 
+/** Long enough for the samples of the start to vanish. */
+const PROFILE_MS = 10_000;
+
 const { values: options } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     check: { type: "boolean", default: false },
-    profile: { type: "boolean", default: false },
+    profile: { type: "string" },
     only: { type: "string" },
     chunks: { type: "string", default: "lean" },
     "events-per-piece": { type: "string", default: "24" },
@@ -76,14 +79,21 @@ async function runScenario(
   }
 }
 
-async function profileScenario(scenario: Scenario, upstream: Upstream, load: BenchProcess<unknown>): Promise<void> {
-  const folder = `${entryFile("profile").replace(/\.mjs$/, "")}-${scenario.id}`;
+async function profileScenario(
+  scenario: Scenario,
+  variant: string,
+  upstream: Upstream,
+  load: BenchProcess<unknown>,
+): Promise<void> {
+  const folder = `${profileFolder}/${scenario.id}-${variant}`;
   rmSync(folder, { recursive: true, force: true });
   const flags = ["--cpu-prof", `--cpu-prof-dir=${folder}`, "--cpu-prof-interval=200"];
-  const subject = await startContestant(scenario, "switchyard", upstream, load, flags);
-  await subject.round(12_000);
+  const subject = await startContestant(scenario, variant, upstream, load, flags);
+  progress(`profiling ${variant} in ${scenario.id}`);
+  const { cpuUs, operations } = await subject.round(PROFILE_MS);
   await subject.stop();
-  console.log(`\n## ${scenario.title}: self time\n${profileText(folder)}\n${folder}`);
+  console.log(`\n## ${scenario.title}: ${variant}, ${(cpuUs / operations).toFixed(1)} µs of CPU per operation`);
+  console.log(`${profileText(folder, cpuUs / operations)}\n${folder}`);
 }
 
 const scenarios = chosenScenarios();
@@ -101,7 +111,7 @@ const load = await startProcess(entryFile("load"), []);
 const results: ScenarioResult[] = [];
 try {
   for (const scenario of scenarios) {
-    if (options.profile) await profileScenario(scenario, upstream, load);
+    if (options.profile) await profileScenario(scenario, options.profile, upstream, load);
     else results.push(await runScenario(scenario, plan, upstream, load));
   }
 } finally {

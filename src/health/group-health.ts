@@ -29,6 +29,7 @@ export interface GroupHealthOptions {
 export class GroupHealth implements HealthScope {
   #members: readonly DeploymentHealth[] = [];
   #maxOpen = 1;
+  /** Members whose breaker is not closed, in no order. */
   readonly #withdrawn: DeploymentHealth[] = [];
   #generation = 0;
   #changes = 0;
@@ -57,11 +58,6 @@ export class GroupHealth implements HealthScope {
 
   get members(): readonly DeploymentHealth[] {
     return this.#members;
-  }
-
-  /** Members whose breaker is not closed, in no particular order. Live: do not keep or change it. */
-  get withdrawn(): readonly DeploymentHealth[] {
-    return this.#withdrawn;
   }
 
   /** Does the cap on openings by failures allow one more? Deployments withdrawn for their configuration do not count. */

@@ -1,7 +1,7 @@
 import { routerError } from "../errors/router-error.js";
 import type { Principal } from "../plugins/plugin.js";
 import type { ModelList } from "../protocol/models.js";
-import { type AnswerStream, answerCall, type CallTarget } from "../router/call.js";
+import { type AnswerStream, answerCall, type CallOptions, type CallTarget } from "../router/call.js";
 import type { InputLimits } from "../router/input-limits.js";
 import { authenticateRequest } from "./authenticate.js";
 import { type BodyLimits, checkBodyHeaders, parseBody } from "./body.js";
@@ -60,8 +60,9 @@ export async function answerRequest(
     const answer = await core.router[answerCall]({
       operation: route.name,
       body,
-      options: { principal, signal: request.signal },
+      options: new HttpCallOptions(principal, request),
       form: "text",
+      cancellation: request.cancellation,
     });
     return answer.kind === "stream"
       ? // `form: "text"` asks for texts.
@@ -69,6 +70,22 @@ export async function answerRequest(
       : jsonReply(answer.reply, answer.routing);
   } catch (error) {
     return request.isGone ? undefined : errorReply(error);
+  }
+}
+
+/** A class, because literals with a getter get a hidden class each: measured, that doubles the collector's work. */
+class HttpCallOptions implements CallOptions {
+  readonly principal: Principal | undefined;
+  readonly #request: HttpRequest;
+
+  constructor(principal: Principal | undefined, request: HttpRequest) {
+    this.principal = principal;
+    this.#request = request;
+  }
+
+  /** Made when somebody asks: who uses the call's `cancellation` need not. */
+  get signal(): AbortSignal {
+    return this.#request.signal;
   }
 }
 

@@ -36,7 +36,13 @@ export function checkBodyHeaders(request: HttpRequest, limits: BodyLimits): void
     });
   }
   // Wrong or missing lengths are settled by counting the bytes.
-  if (Number(request.header("content-length")) > limits.maxBodyBytes) throw tooLarge(limits);
+  checkBodySize(Number(request.header("content-length")), limits);
+}
+
+/** @throws {RouterError} `request_too_large`. */
+function checkBodySize(bytes: number, { maxBodyBytes }: BodyLimits): void {
+  if (!(bytes > maxBodyBytes)) return;
+  throw routerError("request_too_large", { message: `The request body is larger than ${maxBodyBytes} bytes.` });
 }
 
 function isJson(contentType: string): boolean {
@@ -48,10 +54,6 @@ function isJson(contentType: string): boolean {
       return name.trim() !== "charset" || /^"?utf-?8"?$/.test(value.trim());
     })
   );
-}
-
-function tooLarge({ maxBodyBytes }: BodyLimits): RouterError {
-  return routerError("request_too_large", { message: `The request body is larger than ${maxBodyBytes} bytes.` });
 }
 
 /**
@@ -80,9 +82,7 @@ export class BodyMeter {
   /** @throws {RouterError} `request_too_large`: the body ends here. */
   add(bytes: number): void {
     this.#bytes += bytes;
-    if (this.#bytes <= this.#limits.maxBodyBytes) return;
-    this.stop();
-    throw tooLarge(this.#limits);
+    checkBodySize(this.#bytes, this.#limits);
   }
 
   /** The body is complete, or nobody waits for it any more. */

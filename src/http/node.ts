@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { routerError } from "../errors/router-error.js";
+import { Cancellation } from "../internal/cancellation.js";
 import type { Timer } from "../internal/clock.js";
 import type { Principal } from "../plugins/plugin.js";
 import type { AnswerStream } from "../router/call.js";
@@ -66,12 +67,10 @@ function mountPathOf(message: HostedMessage): string {
 class NodeExchange implements HttpRequest {
   readonly method: string;
   readonly principal: Principal | undefined;
-  isGone = false;
+  readonly cancellation = new Cancellation();
   readonly #core: HandlerCore;
   readonly #message: HostedMessage;
   readonly #response: ServerResponse;
-  /** Made only for those who ask: most requests are not aborted. */
-  #controller: AbortController | undefined;
   /** The last byte has been handed to the platform: leaving is no abort any more (R1). */
   #isDone = false;
   #stream: AnswerStream<string> | undefined;
@@ -91,12 +90,12 @@ class NodeExchange implements HttpRequest {
     if (response.socket === null && message.socket) onceClosed(message, response, onClose);
   }
 
+  get isGone(): boolean {
+    return this.cancellation.isCancelled;
+  }
+
   get signal(): AbortSignal {
-    if (!this.#controller) {
-      this.#controller = new AbortController();
-      if (this.isGone) this.#controller.abort();
-    }
-    return this.#controller.signal;
+    return this.cancellation.signal;
   }
 
   header(name: string): string | undefined {
@@ -284,8 +283,7 @@ class NodeExchange implements HttpRequest {
   #onClose(): void {
     this.#timer?.cancel();
     if (this.#isDone || this.isGone) return;
-    this.isGone = true;
-    this.#controller?.abort();
+    this.cancellation.cancel(new DOMException("The client closed the connection.", "AbortError"));
     this.#stream?.cancel();
     this.#stopWaiting?.();
   }

@@ -16,11 +16,9 @@ export type HttpReply =
 const DEFAULT_RETRY_AFTER_MS = 1_000;
 
 /** S39: nothing of ours is stored or sniffed, and the content type is ours. */
-const commonHeaders = (contentType: string): HeaderList => [
-  ...["content-type", contentType],
-  ...["cache-control", "no-store"],
-  ...["x-content-type-options", "nosniff"],
-];
+function commonHeaders(contentType: string): HeaderList {
+  return ["content-type", contentType, "cache-control", "no-store", "x-content-type-options", "nosniff"];
+}
 
 export function jsonReply(value: unknown, routing?: RoutingRecord): HttpReply {
   const headers = commonHeaders("application/json");

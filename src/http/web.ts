@@ -48,6 +48,7 @@ function responseOf(core: HandlerCore, request: Request, reply: HttpReply): Resp
 class WebRequest implements HttpRequest {
   readonly method: string;
   readonly principal: Principal | undefined;
+  readonly cancellation = undefined;
   readonly #clock: Clock;
   readonly #request: Request;
 

@@ -165,7 +165,6 @@ export function withinLimit(
       end();
       reject(new Aborted(reason));
     });
-    if (isOver) stopListening();
   });
 }
 

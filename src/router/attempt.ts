@@ -30,6 +30,8 @@ export class Attempt {
   readonly startedAt: number;
   ttftMs: number | undefined;
   readonly #lease: Lease;
+  /** What happens when a deadline passes: whoever waits for the upstream meets the error. */
+  onExpired: (error: UpstreamError | RouterError) => void = (error) => this.cancelUpstream(error);
   #cancelUpstream: ((reason: unknown) => void) | undefined;
   #stopListening: () => void;
   #isEnded = false;
@@ -60,7 +62,7 @@ export class Attempt {
       ...waits(request, lease),
       deadlineAt: request.deadlineAt,
       isStreaming: checked.isStreaming,
-      onExpired: (which) => this.cancelUpstream(this.#timeoutError(which)),
+      onExpired: (which) => this.onExpired(this.#timeoutError(which)),
     });
     this.#stopListening = request.cancellation.onCancel((reason) => this.cancelUpstream(reason));
     emitAttemptStarted(runtime, this);

@@ -1,3 +1,4 @@
+import type { Cancellation } from "../internal/cancellation.js";
 import type { Principal } from "../plugins/plugin.js";
 import type { Chunk, Operation, Reply } from "../protocol/operations.js";
 import type { RoutingRecord } from "./routing-record.js";
@@ -30,6 +31,11 @@ export interface Call {
   readonly options: CallOptions | undefined;
   /** `text`: stream chunks as JSON text, for relays. Whole replies are objects in either form. */
   readonly form: "chunks" | "text";
+  /**
+   * The request's own wish to end, where the entry point has made one: it is used as it is, and `options.signal` is the
+   * same wish. An `AbortSignal` and following it cost more than the rest of the handling of a short HTTP request.
+   */
+  readonly cancellation?: Cancellation | undefined;
 }
 
 /** A stream that has reached its commit point. */

@@ -139,17 +139,6 @@ export class OptionIssues {
       return;
     }
     const value = valueAt(root, issue.path);
-    if (issue.code === "invalid_union") {
-      const branch = issue.errors.find(
-        (issues) => !issues.some((inner) => inner.code === "invalid_type" && inner.path.length === 0),
-      );
-      if (branch && isDefaultMessage(issue, value)) {
-        for (const inner of branch) {
-          this.#addZodIssue({ ...inner, path: [...issue.path, ...inner.path] }, root, at, namesAt);
-        }
-        return;
-      }
-    }
     if (!isDefaultMessage(issue, value)) {
       const isComplete = value === undefined || /received|^is |^cannot /.test(issue.message);
       this.add(path, isComplete ? issue.message : `${issue.message}, received ${this.shown(path, value)}`);

@@ -51,11 +51,12 @@ export const groupDefaultsSchema = z.strictObject({
   timeouts: timeoutsSchema.prefault({}),
   cooldown: cooldownOption.prefault({}),
 });
-export const groupSchema = groupDefaultsSchema.extend({
+export const groupSchema = z.strictObject({
   deployments: z.custom<readonly unknown[]>(
     (deployments) => Array.isArray(deployments) && deployments.length > 0,
     "expected an array of at least one deployment",
   ),
+  ...groupDefaultsSchema.shape,
 });
 export const routerSchema = z.strictObject({
   models: z.custom<Fields>(
@@ -84,7 +85,7 @@ export function parseOptions(options: unknown): Settings {
     issues.add([], "expected an object with `models`");
     throw new InvalidOptionsError(issues.list);
   }
-  keepSecrets(copy["models"], issues);
+  keepSecrets(copy.models, issues);
 
   const router = issues.parseFields(routerSchema, copy, []);
   const clock = router.clock ?? systemClock;
@@ -151,7 +152,7 @@ function keepSecrets(models: unknown, issues: OptionIssues): void {
   };
   if (!isRecord(models)) return;
   for (const raw of Object.values(models)) {
-    const list = isRecord(raw) ? raw["deployments"] : raw;
+    const list = isRecord(raw) ? raw.deployments : raw;
     if (!Array.isArray(list)) continue;
     for (const deployment of list.filter(isRecord)) {
       for (const [name, value] of Object.entries(deployment)) if (isSecretName(name)) keep(value);
@@ -262,7 +263,7 @@ function parseDeployment(
     issues.addWrongValue(at, "a deployment with `provider` and `model`", raw);
     return { at, group, model: "", explicitId: undefined, connected: undefined };
   }
-  const provider = findProvider(raw["provider"], [...at, "provider"], issues);
+  const provider = findProvider(raw.provider, [...at, "provider"], issues);
   const ownNames = new Set(provider?.ownOptions);
   // Which options an unknown provider has of its own cannot be told.
   const fields = issues.parseFields(deploymentSchema, raw, at, provider ? ownNames : "any");
@@ -349,12 +350,12 @@ function nameDeployments(entries: readonly NamedDeployment[], issues: OptionIssu
 
 function parseAliases(raw: Fields, groups: readonly ParsedGroup[], issues: OptionIssues): ReadonlyMap<string, string> {
   const registry = new Registry<NamedGroup>(groups, new Map());
-  const groupNames = groups.map(({ name }) => name);
+  const groupNames = new Set(groups.map(({ name }) => name));
   const aliases = new Map<string, string>();
   for (const [alias, target] of Object.entries(raw)) {
     const at = ["aliases", alias];
     checkName(alias, at, "alias", issues);
-    if (groupNames.includes(alias)) issues.add(at, "is also the name of a group");
+    if (groupNames.has(alias)) issues.add(at, "is also the name of a group");
     else if (typeof target !== "string") issues.addWrongValue(at, "the name of a group", target);
     else if (registry.resolve(target)) aliases.set(alias, target);
     else if (Object.hasOwn(raw, target)) issues.add(at, `"${target}" is an alias itself; name its group`);
@@ -363,10 +364,10 @@ function parseAliases(raw: Fields, groups: readonly ParsedGroup[], issues: Optio
   return aliases;
 }
 
-function addUnknownGroup(at: OptionPath, name: string, groupNames: readonly string[], issues: OptionIssues): void {
-  if (groupNames.includes(name))
+function addUnknownGroup(at: OptionPath, name: string, groupNames: ReadonlySet<string>, issues: OptionIssues): void {
+  if (groupNames.has(name)) {
     issues.add(at, "a wildcard group stands for no single model; give a name that it takes");
-  else issues.addUnknownName(at, "group", name, groupNames);
+  } else issues.addUnknownName(at, "group", name, groupNames);
 }
 
 const CHAINS: readonly FallbackChain[] = ["onError", "onContextWindow", "onContentPolicy"];
@@ -391,7 +392,7 @@ function parseFallbacks(
     for (const [index, name] of group.fields.fallbacks[chain].entries()) {
       const target = aliases.get(name) ?? name;
       const resolved = names.resolveFallback(target, from);
-      if (!resolved) addUnknownGroup([...listAt, index], name, names.names, issues);
+      if (!resolved) addUnknownGroup([...listAt, index], name, new Set(names.names), issues);
       else if (resolved.group === group) {
         // Defaults reach the groups that they name, too.
         if (isFallbacksOwn) issues.add([...listAt, index], "is the group itself");

@@ -62,6 +62,8 @@ function nextTurn(runtime: Runtime, request: RequestState, turn: GroupInTurn, fa
   const next = name === undefined ? undefined : snapshot.settings.registry.resolveFallback(name, from);
   if (!next) throw error;
   const group = snapshot.groupOf(next.group);
+  // Known windows are compared with the prompt anyway; the demand for a larger one was made of the other group.
+  request.needsLargerWindowThan = undefined;
   emitFallback(runtime, request, turn.group, group, failure.chain, error.code);
   return { group, captured: next.captured };
 }

@@ -98,7 +98,7 @@ export async function closeRuntime(runtime: Runtime, drainMs = DRAIN_MS): Promis
 
   /** Resolves when nothing is in flight, or after `limitMs`. */
   function idle({ requests: running }: Runtime, limitMs: number): Promise<void> {
-    if (running.inFlight === 0) return Promise.resolve();
+    if (running.inFlight === 0 || limitMs <= 0) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = clock.schedule(limitMs, resolve);
       running.onIdle = () => {

@@ -56,10 +56,13 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     refuseEmptyFiltered(request, attempt.group, finishReason, outputLength);
     attempt.firstToken();
     attempt.deadlines.pause();
-    this.#stopListening = request.cancellation.onCancel(() => this.#abandon());
+    // From here on nobody may be reading when one of these comes, so they are not left to the next read.
+    attempt.onExpired = (error) => this.#abandon(error);
+    this.#stopListening = request.cancellation.onCancel((reason) => this.#abandon(reason));
   }
 
   async next(): Promise<readonly (Chunk | string)[] | undefined> {
+    if (this.#isLeft) return undefined;
     if (this.#held.length > 0) {
       const batch = this.#held;
       this.#held = [];
@@ -120,15 +123,16 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     return batch;
   }
 
-  /** The caller's signal aborts, or the router closes, wherever the stream is. */
-  #abandon(): void {
+  /** The caller's signal aborts, the router closes, or a deadline passes, wherever the stream is. */
+  #abandon(reason: unknown): void {
     if (this.#isEnded) return;
     const { attempt, source } = this;
-    if (source.summary.isComplete) return this.#succeed();
-    this.#isEnded = true;
-    this.#held = [];
-    const { reason } = attempt.request.cancellation;
     attempt.cancelUpstream(reason);
+    // R1: the outcome is fixed once the last content was handed over.
+    if (source.summary.isComplete && this.#held.length === 0) return this.#succeed();
+    this.#isEnded = true;
+    this.#stopListening();
+    this.#held = [];
     const failure = attempt.fail(reason, source.summary);
     const error = interrupted(attempt.request, failure, source.summary);
     this.#pendingError = error;
@@ -139,19 +143,11 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
   cancel(): void {
     this.#isLeft = true;
     if (this.#isEnded) return;
+    const { request } = this.attempt;
+    const reason = routerError("cancelled", { message: "The reader left the stream.", requestId: request.id });
     this.#held = [];
-    const { attempt, source } = this;
-    const reason = routerError("cancelled", { message: "The reader left the stream.", requestId: attempt.request.id });
-    // R1: the outcome is fixed once the last content was handed over.
-    if (source.summary.isComplete) {
-      attempt.cancelUpstream(reason);
-      return this.#succeed();
-    }
-    this.#isEnded = true;
-    this.#stopListening();
-    attempt.request.cancellation.cancel(reason);
-    attempt.fail(reason, source.summary);
-    this.onEnd("cancelled", reason);
+    // Ends this stream through the listener, and with it whatever else waits for the request.
+    request.cancellation.cancel(reason);
   }
 
   #succeed(): void {

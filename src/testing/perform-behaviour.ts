@@ -3,24 +3,11 @@ import type { Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import type { UpstreamError } from "../errors/upstream-error.js";
 import type { Clock } from "../internal/clock.js";
-import { type Random, randomId } from "../internal/random.js";
+import type { Random } from "../internal/random.js";
 import type { ChatRequest } from "../protocol/chat.js";
 import type { CompletionRequest } from "../protocol/completions.js";
-import type { EmbeddingRequest } from "../protocol/embeddings.js";
-import type { Chunk, Operation, Reply } from "../protocol/operations.js";
-import type { Usage } from "../protocol/usage.js";
 import { contextError } from "../providers/simulated/index.js";
-import {
-  type AnswerPlan,
-  type AnswerRules,
-  type PlannedChoice,
-  planChat,
-  planCompletion,
-  planEmbeddings,
-} from "../providers/simulated/request.js";
-import { type AnswerIdentity, chatReply, completionReply, embeddingReply } from "../providers/simulated/response.js";
-import { chatSteps, completionSteps, type Pace, paced, wholeAnswerMs } from "../providers/simulated/stream.js";
-import { tokenPieces, tokenPiecesOfLength } from "../providers/simulated/token-pieces.js";
+import { paced, wholeAnswerMs } from "../providers/simulated/stream.js";
 import {
   type AnswerBehaviour,
   type Behaviour,
@@ -32,6 +19,7 @@ import {
   type StreamOptions,
   simulationOf,
 } from "./behaviours.js";
+import { type PreparedAnswer, padded, prepareAnswer, requestProblem, usageEvent } from "./prepared-answer.js";
 import type { ReceivedRequest } from "./received-request.js";
 
 /** One request under way at a fake upstream. */
@@ -175,15 +163,6 @@ function contentType(isStreaming: boolean): string {
 
 // Answers ---------------------------------------------------------------------------------------------------------
 
-/** An answer that is worked out, but not yet sent. */
-interface Answer {
-  readonly pace: Pace;
-  /** `undefined`: embeddings, which are there at once. */
-  readonly plan: AnswerPlan | undefined;
-  whole(): Reply;
-  steps(includeUsage: boolean): Iterable<{ at: "with" | "token" | "end"; chunk: Chunk }>;
-}
-
 async function answer(behaviour: AnswerBehaviour, exchange: UpstreamExchange): Promise<void> {
   const { request, clock, random } = exchange;
   const simulation = simulationOf(behaviour);
@@ -193,13 +172,11 @@ async function answer(behaviour: AnswerBehaviour, exchange: UpstreamExchange): P
   if (problem) return perform(error(400, { message: problem }), exchange);
   if (simulation?.failure?.afterTokens === 0) return perform(failureResponse(simulation.failure.error), exchange);
 
-  const prepared = prepare(request.operation, behaviour, exchange);
+  const prepared = prepareAnswer(request.operation, request.body, behaviour, exchange);
   if (simulation && prepared.plan) {
-    const tooLong = contextError(
-      simulation.model,
-      prepared.plan,
-      request.body as unknown as ChatRequest | CompletionRequest,
-    ); // checked above
+    // A chat or a completion, checked above.
+    const body = request.body as unknown as ChatRequest | CompletionRequest;
+    const tooLong = contextError(simulation.model, prepared.plan, body);
     if (tooLong) return perform(failureResponse(tooLong), exchange);
   }
   if (request.isStreaming && prepared.plan) return sendStream(prepared, behaviour, exchange);
@@ -233,110 +210,13 @@ export function failureResponse(failure: UpstreamError): Behaviour {
   });
 }
 
-/** What a real upstream would refuse, as far as it would break the answer. */
-function requestProblem(operation: Operation, body: ReceivedRequest["body"]): string | undefined {
-  if (typeof body.model !== "string") return "you must provide a model parameter";
-  if (operation === "chat.completions") {
-    const isMessage = (message: unknown) => typeof message === "object" && message !== null && "role" in message;
-    return Array.isArray(body.messages) && body.messages.every(isMessage)
-      ? undefined
-      : "`messages` is not a list of messages";
-  }
-  if (operation === "embeddings") {
-    return typeof body.input === "string" || Array.isArray(body.input) ? undefined : "`input` is missing";
-  }
-  return undefined;
-}
-
-function prepare(operation: Operation, behaviour: AnswerBehaviour, exchange: UpstreamExchange): Answer {
-  const { options } = behaviour;
-  const { clock, random, request } = exchange;
-  const model = simulationOf(behaviour)?.model;
-  const pace: Pace = {
-    ttftMs: options.firstTokenMs ?? 0,
-    msPerToken: options.msPerToken ?? 0,
-    jitter: options.jitter ?? 0,
-  };
-  const body: unknown = request.body; // the operation, with the check of `requestProblem`, tells its type
-  const modelName = options.model ?? String(request.body.model);
-  if (operation === "embeddings") {
-    const embeddings = body as EmbeddingRequest;
-    const dimensions = embeddings.dimensions ?? options.embeddingDimensions ?? model?.embeddingDimensions ?? 64;
-    const isBase64 = embeddings.encoding_format === "base64";
-    const whole = () =>
-      withUsage(embeddingReply(planEmbeddings(embeddings), dimensions, isBase64, modelName), options.usage);
-    return { pace, plan: undefined, whole, steps: () => [] };
-  }
-  const isChat = operation === "chat.completions";
-  const rules: AnswerRules = model ?? { reply: options.text ?? "echo", outputTokens: options.tokens };
-  const planned = isChat ? planChat(body as ChatRequest, rules) : planCompletion(body as CompletionRequest, rules);
-  const plan = model ? planned : scripted(planned, options);
-  const identity: AnswerIdentity = {
-    id: randomId(random, isChat ? "chatcmpl-" : "cmpl-"),
-    created: Math.floor(clock.wallNow() / 1_000),
-    model: modelName,
-    random,
-  };
-  return {
-    pace,
-    plan,
-    whole: () => withUsage(isChat ? chatReply(plan, identity) : completionReply(plan, identity), options.usage),
-    steps: (includeUsage) => (isChat ? chatSteps : completionSteps)(plan, identity, includeUsage),
-  };
-}
-
-/** The plan with what the script says put in its place. */
-function scripted(planned: AnswerPlan, options: StreamOptions): AnswerPlan {
-  const { text, chunks, tokens, toolCalls, reasoning, finishReason } = options;
-  const isScripted = text !== undefined || chunks !== undefined || toolCalls !== undefined;
-  return {
-    promptTokens: planned.promptTokens,
-    choices: planned.choices.map((choice): PlannedChoice => {
-      const content: PlannedChoice = isScripted
-        ? {
-            reasoning: [],
-            text: chunks ?? (tokens === undefined ? tokenPieces(text ?? "") : tokenPiecesOfLength(text ?? "", tokens)),
-            toolCalls: (toolCalls ?? []).map((call) => ({
-              id: call.id,
-              name: call.name,
-              arguments: tokenPieces(
-                typeof call.arguments === "string" ? call.arguments : JSON.stringify(call.arguments ?? {}),
-              ),
-            })),
-            finishReason: toolCalls?.length ? "tool_calls" : "stop",
-          }
-        : choice;
-      return {
-        ...content,
-        reasoning: reasoning === undefined ? [] : tokenPieces(reasoning),
-        finishReason: finishReason === undefined ? content.finishReason : finishReason,
-      };
-    }),
-  };
-}
-
-const ABSURD_USAGE: Usage = { prompt_tokens: -7, completion_tokens: 1e300, total_tokens: 0.5 };
-
-function reportedUsage(counted: Usage, usage: StreamOptions["usage"]): Usage | undefined {
-  if (usage === undefined) return counted;
-  return usage === "absent" ? undefined : usage === "absurd" ? ABSURD_USAGE : usage;
-}
-
-function withUsage<R extends Reply>(whole: R, usage: StreamOptions["usage"]): R {
-  const { usage: counted, ...rest } = whole;
-  const reported = counted && reportedUsage(counted as Usage, usage); // embeddings count fewer things, but the same ones
-  return (reported ? { ...rest, usage: reported } : rest) as R; // the same reply, but for its usage
-}
-
-/** JSON of an object, with a member that makes it as long as asked for. */
-function padded(value: object, paddingBytes: number | undefined): string {
-  const json = JSON.stringify(value);
-  return paddingBytes ? `${json.slice(0, -1)},"padding":"${"x".repeat(paddingBytes)}"}` : json;
-}
-
 // Streams ---------------------------------------------------------------------------------------------------------
 
-async function sendStream(prepared: Answer, behaviour: AnswerBehaviour, exchange: UpstreamExchange): Promise<void> {
+async function sendStream(
+  prepared: PreparedAnswer,
+  behaviour: AnswerBehaviour,
+  exchange: UpstreamExchange,
+): Promise<void> {
   const { options } = behaviour;
   const failure = simulationOf(behaviour)?.failure;
   const { response, request } = exchange;
@@ -383,12 +263,6 @@ async function sendStream(prepared: Answer, behaviour: AnswerBehaviour, exchange
   // More bytes than there are: the cut is the end.
   if (options.cutAfterBytes !== undefined) return body.breakOff();
   return body.end();
-}
-
-function usageEvent(chunk: Chunk, includeUsage: boolean, usage: StreamOptions["usage"]): Chunk | undefined {
-  if (!includeUsage || !chunk.usage) return undefined;
-  const reported = reportedUsage(chunk.usage, usage);
-  return reported && { ...chunk, usage: reported };
 }
 
 /** Something that a stream does instead of, or between, its events. */
@@ -509,7 +383,7 @@ function goodResponse(exchange: UpstreamExchange): { body: Buffer; headers: Reco
   const headers = { "content-type": contentType(request.isStreaming) };
   if (!request.operation || requestProblem(request.operation, request.body))
     return { body: Buffer.from("{}"), headers };
-  const prepared = prepare(request.operation, reply(), exchange);
+  const prepared = prepareAnswer(request.operation, request.body, reply(), exchange);
   if (!request.isStreaming) return { body: Buffer.from(JSON.stringify(prepared.whole())), headers };
   let body = "";
   for (const { chunk } of prepared.steps(false))

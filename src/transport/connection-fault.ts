@@ -50,7 +50,7 @@ export function connectionFault(thrown: unknown, origin: string, stage: FaultSta
     case "ERR_STREAM_PREMATURE_CLOSE":
       return unreachable(`${host} closed the connection ${STAGE_WORDS[stage]}`);
   }
-  if (code?.startsWith("HPE_")) return unreachable(`the answer of ${host} is not valid HTTP (${code})`);
+  if (code?.startsWith("HPE_") || isParserError(thrown)) return unreachable(`the answer of ${host} is not valid HTTP`);
   if (code !== undefined && TLS_CODE.test(code)) return unreachable(`TLS with ${host} failed (${code})`);
   return unreachable(`the connection to ${host} failed ${STAGE_WORDS[stage]}${code === undefined ? "" : ` (${code})`}`);
 }
@@ -67,6 +67,15 @@ const CODE = /^[A-Za-z][A-Za-z0-9_]{1,63}$/;
 
 function hostOf(origin: string): string {
   return origin.slice(origin.indexOf("//") + 2);
+}
+
+/** undici's parser errors mostly have no code. */
+function isParserError(thrown: unknown): boolean {
+  for (let error = thrown, depth = 0; error instanceof Error && depth < 4; depth++) {
+    if (error.name === "HTTPParserError") return true;
+    error = error.cause;
+  }
+  return false;
 }
 
 /** `fetch` wraps what happened in a `TypeError` with a `cause`. */

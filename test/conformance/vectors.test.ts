@@ -23,8 +23,9 @@ const isCovered = ({ provider, config }: Vector) =>
 
 const vectors = readVectors(isCovered);
 
-// Without the reference beside the repository there is nothing to hold the dialects against: said in the test report.
-describe.skipIf(vectors === undefined)("vectors of the wire reference (skipped: the reference folder is not there)", () => {
+// Without the reference beside the repository there is nothing to hold the dialects against; the report says so.
+const title = vectors ? "the vectors of the wire reference" : "SKIPPED: the folder of the wire reference is not there";
+describe.skipIf(vectors === undefined)(title, () => {
   it("are there for each OpenAI-compatible family", () => {
     const families = new Set(vectors?.map(({ provider }) => provider));
     const expected = ["azure", "deepseek", "gpustack", "groq", "huggingface", "llamacpp", "localai", "mistral"];
@@ -67,7 +68,8 @@ describe.skipIf(vectors === undefined)("vectors of the wire reference (skipped: 
 
       function streamTests({ openaiChunks: chunks = [], done }: Vector) {
         const bytes = vectorBytes(vector);
-        const decode = (pieces: Iterable<Uint8Array>) => decodeStream(upstream.openStream(vectorAttempt(vector)), pieces);
+        const decode = (pieces: Iterable<Uint8Array>) =>
+          decodeStream(upstream.openStream(vectorAttempt(vector)), pieces);
         const expectChunks = (actual: readonly unknown[]) =>
           expect(new Placeholders().label(actual, chunks)).toEqual(chunks);
 

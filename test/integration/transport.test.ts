@@ -292,7 +292,8 @@ describe.each(implementations)("every transport: $name", ({ create, ownsConnecti
 
     it("something that is not HTTP: unreachable", async () => {
       const server = await serve((connection) => connection.write("220 mail.example.com ESMTP ready for you\r\n"));
-      await expectUnreachable(exchangeText(server.origin));
+      const message = await expectUnreachable(exchangeText(server.origin));
+      expect(message).toBe(`the answer of 127.0.0.1:${server.port} is not valid HTTP`);
     });
 
     it("two contradicting lengths: unreachable", async () => {

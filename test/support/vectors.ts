@@ -18,7 +18,11 @@ export interface Vector {
   readonly config: Json & { readonly model: string; readonly baseUrl?: string; readonly dialect?: string };
   readonly endpoint?: "embeddings";
   readonly openaiRequest: Json;
-  readonly providerHttp: { readonly method: string; readonly url: string; readonly headers: Readonly<Record<string, string>> };
+  readonly providerHttp: {
+    readonly method: string;
+    readonly url: string;
+    readonly headers: Readonly<Record<string, string>>;
+  };
   readonly providerRequest: Json;
   readonly providerStatus?: number;
   readonly providerHeaders?: Readonly<Record<string, string>>;
@@ -160,7 +164,8 @@ export class Placeholders {
 
   /** `actual`, with the labels of `expected` wherever it holds what they allow. */
   label(actual: unknown, expected: unknown): unknown {
-    if (typeof expected === "string" && expected.startsWith("@")) return this.#fits(actual, expected) ? expected : actual;
+    if (typeof expected === "string" && expected.startsWith("@"))
+      return this.#fits(actual, expected) ? expected : actual;
     if (Array.isArray(actual) && Array.isArray(expected)) {
       return actual.map((value, index) => this.label(value, expected[index]));
     }

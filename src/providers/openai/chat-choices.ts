@@ -19,6 +19,7 @@ export function chatChoices(facts: AnswerFacts | undefined, context: AttemptCont
   return {
     object: "chat.completion.chunk",
     idPrefix: "chatcmpl-",
+    textPlace: "delta",
     open(index) {
       const calls = new StreamedCalls();
       return { index, isFinished: false, calls, continues: (callIndex) => calls.continues(callIndex) };

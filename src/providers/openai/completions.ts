@@ -14,6 +14,7 @@ const PLACED: ReadonlySet<string> = new Set(["index", "text", "logprobs", "finis
 export const completionChoices: ChoiceShape<StreamedChoice> = {
   object: "text_completion",
   idPrefix: "cmpl-",
+  textPlace: "choice",
   open: (index) => ({ index, isFinished: false }),
 
   repair(raw, state, _isFirst, made) {

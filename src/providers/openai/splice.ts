@@ -15,6 +15,9 @@ const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const LOWER_U = 0x75;
 
+/** Where the choices of an operation have their text: in their `delta`, or themselves (legacy completions). */
+export type TextPlace = "delta" | "choice";
+
 /** The member of a chunk that a literal fills. */
 export type HoleKind = "content" | "reasoning_content" | "arguments" | "text";
 
@@ -212,10 +215,15 @@ interface Source {
  * @param chunk - What it became.
  * @returns `undefined` where the event has another form.
  */
-export function learnSplice(text: string, chunk: JsonObject, choice: RepairedChoice): Splice | undefined {
+export function learnSplice(
+  text: string,
+  chunk: JsonObject,
+  choice: RepairedChoice,
+  place: TextPlace,
+): Splice | undefined {
   const event: unknown = JSON.parse(text);
   if (!isJsonObject(event)) return undefined;
-  const source = sourceOf(event, choice);
+  const source = sourceOf(event, choice, place);
   if (!source) return undefined;
   const { obfuscation } = event;
   const padding = typeof obfuscation === "string" ? obfuscation : undefined;
@@ -241,22 +249,34 @@ export function learnSplice(text: string, chunk: JsonObject, choice: RepairedCho
   return undefined;
 }
 
-function sourceOf(event: JsonObject, choice: RepairedChoice): Source | undefined {
+/** Members of a delta that totals count: a template has room for one of them. */
+const COUNTED = [
+  "content",
+  "reasoning_content",
+  "tool_calls",
+  "refusal",
+  "function_call",
+  "reasoning_details",
+  "audio",
+];
+
+function sourceOf(event: JsonObject, choice: RepairedChoice, place: TextPlace): Source | undefined {
   const raw = onlyChoice(event);
   if (!raw) return undefined;
-  if (choice.delta === undefined) {
-    return source("text", '"text"', raw.text, onlyChoice, choice.text);
-  }
+  if (place === "choice") return source("text", '"text"', raw.text, onlyChoice, choice.text);
+
   const deltaOf = (other: JsonObject) => objectAt(onlyChoice(other), "delta");
   const delta = deltaOf(event);
-  const repaired = choice.delta;
-  const holes = ["content", "reasoning_content", "tool_calls"].filter((key) => key in repaired);
+  const { delta: repaired = {} } = choice;
+  const holes = COUNTED.filter((key) => key in repaired);
   if (!delta || holes.length !== 1) return undefined;
   if (holes[0] === "content") return source("content", '"content"', delta.content, deltaOf, repaired.content);
   if (holes[0] === "reasoning_content") {
     const name = delta.reasoning_content === repaired.reasoning_content ? "reasoning_content" : "reasoning";
     return source("reasoning_content", `"${name}"`, delta[name], deltaOf, repaired.reasoning_content);
   }
+
+  if (holes[0] !== "tool_calls") return undefined;
 
   const callOf = (other: JsonObject) => {
     const calls = deltaOf(other)?.tool_calls;
@@ -373,7 +393,7 @@ function spliceOf(
 }
 
 function hollowChoice(source: Source, choice: RepairedChoice): JsonObject {
-  if (choice.delta === undefined) return { ...choice, text: HOLE };
+  if (source.kind === "text") return { ...choice, text: HOLE };
   if (source.kind === "arguments") {
     return { ...choice, delta: { tool_calls: [{ index: source.callIndex, function: { arguments: HOLE } }] } };
   }
@@ -381,11 +401,11 @@ function hollowChoice(source: Source, choice: RepairedChoice): JsonObject {
 }
 
 function baseOf({ kind }: Source, chunk: JsonObject, choice: RepairedChoice): ChunkBase | undefined {
-  const { delta } = choice;
-  const base = {
+  const isText = kind === "text";
+  const base: ChunkBase = {
     chunk: { ...chunk, choices: null },
-    choice: { ...choice, ...(delta === undefined ? { text: "" } : { delta: null }) },
-    delta: delta === undefined ? undefined : kind === "arguments" ? {} : { ...delta, [kind]: "" },
+    choice: isText ? { ...choice, text: "" } : { ...choice, delta: null },
+    delta: isText ? undefined : kind === "arguments" ? {} : { ...choice.delta, [kind]: "" },
   };
   const isFlat = [base.chunk, base.choice, base.delta ?? {}].every((object) =>
     Object.values(object).every((value) => typeof value !== "object" || value === null),

@@ -8,7 +8,7 @@ import { errorOfAnswer } from "./errors.js";
 import type { OpenAiFacts } from "./facts.js";
 import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "./json-object.js";
 import { RunningSummary } from "./running-summary.js";
-import { learnSplice, type Splice, SpliceHit } from "./splice.js";
+import { learnSplice, type Splice, SpliceHit, type TextPlace } from "./splice.js";
 import { boundedIndex } from "./tool-calls.js";
 import { laterUsage } from "./usage.js";
 
@@ -33,6 +33,7 @@ export interface ChoiceShape<C extends StreamedChoice> {
   readonly object: string;
   /** Of generated ids. */
   readonly idPrefix: string;
+  readonly textPlace: TextPlace;
   open(index: number): C;
   /**
    * Appends to `made` what becomes of one choice of one event.
@@ -297,7 +298,7 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
 
   #learn(data: string, chunk: JsonObject, choice: RepairedChoice): void {
     this.#unused += 1;
-    const splice = learnSplice(data, chunk, choice);
+    const splice = learnSplice(data, chunk, choice, this.#shape.textPlace);
     if (!splice || !this.#form.takes(splice)) return;
     if (this.#splices.length < MAX_SPLICES) this.#splices.push(splice);
     else this.#splices[this.#oldest++ % MAX_SPLICES] = splice;

@@ -17,26 +17,31 @@ const PRICE_BAND = 1.05;
  */
 export function cost(): BuiltInStrategy {
   const latency = new LatencyCost();
+  // Of the pick under way: a closure made by each pick would be the only thing it allocates.
+  let dearest: number | undefined;
+  let asking: StrategyRequest | undefined;
+  const isCheapEnough = (candidate: Candidate): boolean =>
+    dearest === undefined ||
+    asking === undefined ||
+    (price(candidate, asking) <= dearest && qualifies(latency, candidate, asking));
+  const compare = (candidates: readonly Candidate[], request: StrategyRequest): void => {
+    latency.compare(candidates);
+    dearest = highestPrice(latency, candidates, request);
+    asking = request;
+  };
   return {
     name: "cost",
     isBuiltIn: true,
     pick(candidates, request) {
-      latency.compare(candidates);
-      const dearest = highestPrice(latency, candidates, request);
-      if (dearest === undefined) return latency.cheapest(candidates, request);
-      return latency.cheapest(
-        candidates,
-        request,
-        (candidate) => price(candidate, request) <= dearest && qualifies(latency, candidate, request),
-      );
+      compare(candidates, request);
+      const picked = latency.cheapest(candidates, request, isCheapEnough);
+      asking = undefined;
+      return picked;
     },
     costs(candidates, request) {
-      latency.compare(candidates);
-      const dearest = highestPrice(latency, candidates, request);
+      compare(candidates, request);
       return candidates.map((candidate) =>
-        dearest === undefined || (price(candidate, request) <= dearest && qualifies(latency, candidate, request))
-          ? latency.of(candidate, request)
-          : Number.POSITIVE_INFINITY,
+        isCheapEnough(candidate) ? latency.of(candidate, request) : Number.POSITIVE_INFINITY,
       );
     },
   };
@@ -59,11 +64,9 @@ function highestPrice(
 }
 
 function qualifies(latency: LatencyCost, candidate: Candidate, request: StrategyRequest): boolean {
-  return (
-    candidate.headroom(request.now) >= LEAST_HEADROOM &&
-    // Before any sample there is nothing to predict from: `ttftMs` then answers in work, not in time.
-    (latency.hasSamples ? latency.ttftMs(candidate, request) <= LONGEST_TTFT_MS : true)
-  );
+  if (candidate.headroom(request.now) < LEAST_HEADROOM) return false;
+  const ttftMs = latency.predictedTtftMs(candidate, request);
+  return ttftMs === undefined || ttftMs <= LONGEST_TTFT_MS;
 }
 
 /** Millionths of a USD for this request; `Infinity` where no price is known. */

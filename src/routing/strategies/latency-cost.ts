@@ -45,11 +45,6 @@ export class LatencyCost {
     this.#bestDecodeMs = decodeMs < Number.POSITIVE_INFINITY ? decodeMs : 0;
   }
 
-  /** Has any of the compared candidates answered yet? Before that, costs are in units of work, not of time. */
-  get hasSamples(): boolean {
-    return this.#hasSamples;
-  }
-
   /**
    * The candidate of the lowest cost; ties are random.
    *
@@ -93,29 +88,30 @@ export class LatencyCost {
   }
 
   of(candidate: Candidate, request: StrategyRequest): number {
-    let cost = this.ttftMs(candidate, request);
-    if (candidate.samples > 0) cost += DECODE_SHARE * request.outputTokens * this.#decodeMs(candidate, request.now);
-    return cost * penalty(candidate, request.now);
-  }
-
-  /** The TTFT to reckon with: forgiven, outside the dead band, and not below the age of a wait that is late. */
-  ttftMs(candidate: Candidate, request: StrategyRequest): number {
     const best = this.#bestSlownessMs;
     const work = workAhead(candidate, request);
+    const charge = penalty(candidate, request.now);
     if (candidate.samples === 0) {
-      return candidate.streams < UNSAMPLED_STREAMS || !this.#hasSamples ? best * work : Number.POSITIVE_INFINITY;
+      return candidate.streams < UNSAMPLED_STREAMS || !this.#hasSamples
+        ? best * work * charge
+        : Number.POSITIVE_INFINITY;
     }
-    let slownessMs = candidate.slownessMs;
     // Forgiveness only lowers: inside the band already, it changes nothing and its exponential is saved.
+    let slownessMs = candidate.slownessMs;
     if (slownessMs > SLOWNESS_BAND * best) slownessMs = best + (slownessMs - best) * remembered(candidate, request.now);
     slownessMs = slownessMs > SLOWNESS_BAND * best ? slownessMs / SLOWNESS_BAND : best;
-    const ttftMs = slownessMs * work;
-    const waitingSince = candidate.oldestWaitingSince;
-    if (waitingSince === undefined) return ttftMs;
-    const ageMs = request.now - waitingSince;
-    if (ageMs <= LATE_MS || ageMs <= ttftMs) return ttftMs;
-    const predictedMs = candidate.oldestWaitingPredictedMs;
-    return predictedMs > 0 && ageMs > 2 * predictedMs ? ageMs : ttftMs;
+    const ttftMs = Math.max(slownessMs * work, lateMs(candidate, request.now));
+    return (ttftMs + DECODE_SHARE * request.outputTokens * this.#decodeMs(candidate, request.now)) * charge;
+  }
+
+  /** The TTFT to expect; `undefined` where nothing is known to tell it from. */
+  predictedTtftMs(candidate: Candidate, request: StrategyRequest): number | undefined {
+    if (!this.#hasSamples) return undefined;
+    const best = this.#bestSlownessMs;
+    const work = workAhead(candidate, request);
+    if (candidate.samples === 0) return candidate.streams < UNSAMPLED_STREAMS ? best * work : Number.POSITIVE_INFINITY;
+    const slownessMs = best + (candidate.slownessMs - best) * remembered(candidate, request.now);
+    return Math.max(slownessMs * work, lateMs(candidate, request.now));
   }
 
   #decodeMs(candidate: Candidate, now: number): number {
@@ -127,6 +123,16 @@ export class LatencyCost {
     decodeMs *= load;
     return decodeMs > DECODE_BAND * best ? decodeMs / DECODE_BAND : best;
   }
+}
+
+/** How long the oldest wait lasts, where that is bad news: 0 otherwise. */
+function lateMs(candidate: Candidate, now: number): number {
+  const since = candidate.oldestWaitingSince;
+  if (since === undefined) return 0;
+  const ageMs = now - since;
+  if (ageMs <= LATE_MS) return 0;
+  const predictedMs = candidate.oldestWaitingPredictedMs;
+  return predictedMs > 0 && ageMs > 2 * predictedMs ? ageMs : 0;
 }
 
 /** Share of a bad estimate that still counts, 0–1: it fades while nobody uses the deployment. */

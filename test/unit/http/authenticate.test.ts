@@ -13,6 +13,7 @@ function setup(headers: Record<string, string> = {}, repeated: readonly string[]
     principal: undefined,
     isGone: false,
     signal: controller.signal,
+    cancellation: undefined,
     header: (name: string) => headers[name],
     repeatsHeader: (name: string) => repeated.includes(name),
     readBody: () => {

@@ -68,10 +68,9 @@ describe("metering a body", () => {
   }
 
   it("S22: stops at the first byte beyond the limit", () => {
-    const { meter: bodyMeter, clock } = meter({ maxBodyBytes: 10 });
+    const { meter: bodyMeter } = meter({ maxBodyBytes: 10 });
     bodyMeter.add(10);
     expect(errorOf(() => bodyMeter.add(1)).code).toBe("request_too_large");
-    expect(clock.pendingTimers).toBe(0);
   });
 
   it("gives a body without a byte its grace, and no more", async () => {

@@ -579,6 +579,14 @@ describe("reserve", () => {
     expect(runner.leases.view().open).toBe(0);
   });
 
+  it("takes claims as they are when they are made: the plugin cannot change them afterwards", async () => {
+    const own = claim("user:1");
+    const { runner } = aRunner({ name: "p", reserve: () => [own] });
+    const { claims } = await runner.reserve(runner.guard(someFacts(), aChatBody()));
+    own.limit = Number.NaN;
+    expect(claims[0]?.claim.limit).toBe(1);
+  });
+
   it("calls leases as methods of their object", async () => {
     class Account {
       used = 0;
@@ -620,6 +628,19 @@ describe("reserve", () => {
       expect(endings).toEqual(["late released"]);
       expect(runner.leases.view().open).toBe(0);
     }
+  });
+
+  it("R8: survives a late result that breaks when it is looked at", async () => {
+    const late = deferred<Lease>();
+    const { runner, clock } = aRunner({ name: "p", reserve: () => late.promise });
+    await clock.runUntil(failure(runner.reserve(runner.guard(someFacts(), aChatBody()))));
+    const hostile = Object.defineProperty({ release: () => {} }, "settle", {
+      get: () => {
+        throw new Error("hostile");
+      },
+    });
+    late.resolve(junk(hostile));
+    await clock.advance(1);
   });
 
   it.each([

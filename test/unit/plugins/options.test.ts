@@ -27,7 +27,8 @@ describe("pluginsSchema", () => {
       }
     }
     const instance = new Counted();
-    const parsed = pluginsSchema.parse([plain, instance]);
+    const alike = { name: "b", names: "x", failures: 0, close() {}, closed() {}, timeoutMs: 1, timeout: 2 };
+    const parsed = pluginsSchema.parse([plain, instance, alike]);
     expect(parsed[0]).toBe(plain);
     expect(parsed[1]).toBe(instance);
   });

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { RouterError, routerError } from "../../../src/errors/router-error.js";
@@ -171,7 +172,11 @@ describe("transformStream", () => {
         }
       },
     ]);
-    expect((await readAll(ahead.over(new Source("a", "b")))).contents).toEqual(["a", "b", "end"]);
+    expect((await readAll(ahead.over(new Source(Promise.resolve(), "a", Promise.resolve(), "b")))).contents).toEqual([
+      "a",
+      "b",
+      "end",
+    ]);
   });
 });
 
@@ -185,6 +190,36 @@ describe("R6: leaving", () => {
     }
     expect(source.lefts).toBe(1);
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it("takes the listeners off the request's signal, however the stream ends", async () => {
+    const { signal } = new AbortController();
+    const { over } = streaming([uppercase, uppercase], signal);
+    await readAll(over(new Source("a")));
+    await readAll(over(new Source(new Error("reset"))));
+    for await (const _ of over(new Source("a", "b"))) break;
+    expect(getEventListeners(signal, "abort")).toEqual([]);
+  });
+
+  it("shows the transform an end, not what came too late", async () => {
+    const read: unknown[] = [];
+    const { over, clock } = streaming([
+      async function* (chunks) {
+        for await (const chunk of chunks) {
+          read.push(chunk);
+          yield chunk;
+        }
+        read.push("end");
+      },
+    ]);
+    const slow = deferred<void>();
+    const iterator = over(new Source(slow.promise, "late"))[Symbol.asyncIterator]();
+    void iterator.next();
+    await clock.advance(1);
+    await iterator.return?.();
+    slow.resolve();
+    await clock.advance(1);
+    expect(read).toEqual(["end"]);
   });
 
   it("reaches the source although nothing was read", async () => {
@@ -268,6 +303,15 @@ describe("R6: leaving", () => {
     const reason = routerError("cancelled");
     abort.abort(reason);
     await expect(iterator.next()).rejects.toBe(reason);
+    expect(await iterator.next()).toEqual({ done: true, value: undefined });
+  });
+
+  it("is no error to a reader that has left itself", async () => {
+    const abort = new AbortController();
+    const iterator = streaming([uppercase], abort.signal).over(new Source("a", "b"))[Symbol.asyncIterator]();
+    await iterator.next();
+    abort.abort(routerError("cancelled"));
+    await iterator.return?.();
     expect(await iterator.next()).toEqual({ done: true, value: undefined });
   });
 });
@@ -370,6 +414,14 @@ describe("R7: a transform that breaks or hangs", () => {
     expect(clock.now()).toBe(5_000);
     expect(source.lefts).toBe(1);
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it("has its time from when a slow source delivered", async () => {
+    const { over, clock } = streaming([onSecond(forever)]);
+    const source = new Source("a", clock.sleep(8_000), "b");
+    const { error } = await clock.runUntil(readAll(over(source)));
+    expect(error).toMatchObject({ code: "guardrail_error" });
+    expect(clock.now()).toBe(13_000);
   });
 
   it("has a limit of its own where it says so, after the end of the source, too", async () => {
@@ -509,6 +561,44 @@ describe("R7: a transform that breaks or hangs", () => {
       const { contents, error } = await readAll(over(new Source("a", "b", "c")));
       expect(contents).toEqual(["a"]);
       expect(error).toMatchObject({ code: "guardrail_error" });
+    });
+
+    it("R5: ends the stream if it has taken a chunk and yielded none, or yielded one and taken none", async () => {
+      const swallows: Transform = async function* (chunks) {
+        for await (const _ of chunks) throw new Error("broken");
+        yield aChunk("never");
+      };
+      const invents: Transform = async function* () {
+        yield aChunk("own");
+        throw new Error("broken");
+      };
+      for (const [transform, contents] of [
+        [swallows, []],
+        [invents, ["own"]],
+      ] as const) {
+        const read = await readAll(streaming([open(transform)]).over(new Source("a", "b")));
+        expect(read).toEqual({ contents, error: expect.objectContaining({ code: "guardrail_error" }) });
+      }
+    });
+
+    it("is out of the way once it is skipped: the source may be as slow as it likes", async () => {
+      const { over, clock } = streaming([open(breaksAtFirstRead)]);
+      const source = new Source("a", clock.sleep(60_000), "b");
+      expect(await clock.runUntil(readAll(over(source)))).toEqual({ contents: ["a", "b"], error: undefined });
+    });
+
+    it("is told to clean up when it is skipped", async () => {
+      let lefts = 0;
+      const iterator = {
+        next: forever,
+        return: async () => {
+          lefts++;
+          return { done: true as const, value: undefined };
+        },
+      };
+      const { over, clock } = streaming([open(() => ({ [Symbol.asyncIterator]: () => iterator }))]);
+      await clock.runUntil(readAll(over(new Source("a"))));
+      expect(lefts).toBe(1);
     });
 
     it("leaves the source with its reader once it is skipped", async () => {

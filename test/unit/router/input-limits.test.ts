@@ -210,7 +210,7 @@ describe("checkBody", () => {
     });
     it("ends on objects that contain themselves", () => {
       const cycle: Record<string, unknown> = {};
-      cycle["self"] = cycle;
+      cycle.self = cycle;
       expect(chatRefusal({ extra: cycle })).toMatch(/^invalid_request extra\.self/);
       expect(chatRefusal({ messages: [{ role: "user", content: "hi", cycle }] })).toMatch(
         /^invalid_request messages\[0\]\.cycle/,
@@ -231,6 +231,26 @@ describe("checkBody", () => {
     expect(refusal(() => check("chat.completions", text(1_001), { bodyBytes: 1_000 }))).toBe("request_too_large null");
     const vectors = { model: "m", input: Array(600).fill([1, 2]) };
     expect(refusal(() => check("embeddings", vectors, { bodyBytes: 1_000 }))).toBe("request_too_large null");
+  });
+
+  it("S23: reads each field of a body a bounded number of times, however many there are", () => {
+    const readsOf = (count: number) => {
+      let reads = 0;
+      const counted = <T extends object>(target: T): T =>
+        new Proxy(target, {
+          get(of, name) {
+            reads++;
+            const value: unknown = Reflect.get(of, name);
+            return typeof value === "object" && value !== null ? counted(value) : value;
+          },
+        });
+      const part = { type: "text", text: "hi", extra: { a: [1] } };
+      const message = { role: "user", content: Array(5).fill(part) };
+      check("chat.completions", counted({ model: "m", messages: Array(count).fill(message) }));
+      return reads;
+    };
+    const [few, many] = [readsOf(100), readsOf(1_000)];
+    expect(many).toBeLessThan(10.1 * few);
   });
 
   it("S29: refuses fields named `__proto__`, which JSON can carry, and changes no prototype", () => {

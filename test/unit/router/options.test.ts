@@ -15,7 +15,7 @@ function aProvider(over: Partial<Provider> = {}): Provider & { readonly connecte
     apiKey: "optional",
     ownOptions: ["flavour", "credentials"],
     connect(settings) {
-      if (settings.own["flavour"] === "bad") throw new ProviderOptionError("flavour", "expected a good flavour");
+      if (settings.own.flavour === "bad") throw new ProviderOptionError("flavour", "expected a good flavour");
       connected.push(settings);
       return {
         kind: "direct",
@@ -388,7 +388,7 @@ describe("parseOptions", () => {
 
     it("objects that contain themselves", () => {
       const cyclic: { models: Record<string, unknown> } = withGroup({});
-      cyclic.models["loop"] = cyclic;
+      cyclic.models.loop = cyclic;
       expect(problems(cyclic).length).toBeGreaterThan(0);
     });
 
@@ -493,8 +493,8 @@ describe("parseOptions", () => {
       expect(group(parseOptions(options)).retries).toBe(4);
     });
     it("evaluates no template", () => {
-      expect(only(parseOptions(withDeployment({ region: "${process.exit()}", tags: ["{{x}}"] }))).region).toBe(
-        "${process.exit()}",
+      expect(only(parseOptions(withDeployment({ region: "$(process.exit())", tags: ["{{x}}"] }))).region).toBe(
+        "$(process.exit())",
       );
     });
   });

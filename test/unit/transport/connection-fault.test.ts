@@ -20,7 +20,7 @@ describe("connectionFault", () => {
       "api.example.com:8443 closed the connection in the middle of its answer",
     ],
     ["HPE_INVALID_EOF_STATE", "body", "api.example.com:8443 closed the connection in the middle of its answer"],
-    ["HPE_INVALID_CHUNK_SIZE", "body", "the answer of api.example.com:8443 is not valid HTTP (HPE_INVALID_CHUNK_SIZE)"],
+    ["HPE_INVALID_CHUNK_SIZE", "body", "the answer of api.example.com:8443 is not valid HTTP"],
     ["CERT_HAS_EXPIRED", "connect", "TLS with api.example.com:8443 failed (CERT_HAS_EXPIRED)"],
     ["ERR_TLS_CERT_ALTNAME_INVALID", "connect", "TLS with api.example.com:8443 failed (ERR_TLS_CERT_ALTNAME_INVALID)"],
     ["DEPTH_ZERO_SELF_SIGNED_CERT", "connect", "TLS with api.example.com:8443 failed (DEPTH_ZERO_SELF_SIGNED_CERT)"],
@@ -33,6 +33,15 @@ describe("connectionFault", () => {
   it("S32: too many headers are a bad response", () => {
     const fault = connectionFault(coded("UND_ERR_HEADERS_OVERFLOW"), ORIGIN, "answer");
     expect(fault).toMatchObject({ errorClass: "network", isBadResponse: true });
+  });
+
+  it("knows errors of undici's parser, which often have no code", () => {
+    const parserError = Object.assign(new Error("secret bytes"), { name: "HTTPParserError", code: undefined });
+    for (const thrown of [parserError, new TypeError("terminated", { cause: parserError })]) {
+      expect(connectionFault(thrown, ORIGIN, "body").message).toBe(
+        "the answer of api.example.com:8443 is not valid HTTP",
+      );
+    }
   });
 
   it("finds the code that fetch wraps", () => {

@@ -1,0 +1,119 @@
+import { describe, expectTypeOf, it } from "vitest";
+import type { z } from "zod";
+import type { DeploymentOptions, deploymentSchema } from "../../src/deployments/options.js";
+import { type ModelName, Router, type RouterOptions } from "../../src/index.js";
+import type { inputLimitsSchema } from "../../src/router/input-limits.js";
+import type { groupDefaultsSchema, routerSchema } from "../../src/router/options.js";
+import type { GroupDefaults, InputLimitOptions } from "../../src/router/router-options.js";
+import type { priceSchema } from "../../src/tokens/options.js";
+import type { Price } from "../../src/tokens/pricing.js";
+import type { ownTimeoutsSchema, TimeoutOptions, timeoutsSchema } from "../../src/transport/options.js";
+
+const messages = [{ role: "user" as const, content: "hi" }];
+
+describe("names of models", () => {
+  const router = new Router({
+    models: {
+      chat: {
+        deployments: [{ provider: "simulated", model: "a", ttftMs: 5 }],
+        strategy: "least-busy",
+        fallbacks: ["embed"],
+      },
+      embed: [{ provider: "ollama", model: "nomic-embed-text" }],
+      "openai/*": [{ provider: "openai", model: "*", apiKey: process.env.OPENAI_API_KEY }],
+      "*-turbo": [{ provider: "azure", model: "*", resource: "r", apiKey: () => "key" }],
+    },
+    aliases: { "gpt-4": "chat" },
+  });
+
+  it("are those of a literal configuration: groups, aliases, and what wildcard groups take", () => {
+    type Name = typeof router extends Router<infer Options> ? ModelName<Options> : never;
+    expectTypeOf<Name>().toEqualTypeOf<"chat" | "embed" | `openai/${string}` | `${string}-turbo` | "gpt-4">();
+    for (const model of ["chat", "gpt-4", "openai/o3", "qwen-turbo"] as const) {
+      void router.chat.completions.create({ model, messages });
+    }
+    void router.embeddings.create({ model: "embed", input: "x" });
+    void router.completions.create({ model: "chat", prompt: "x" });
+  });
+
+  it("that are not configured are errors of the compiler", () => {
+    // @ts-expect-error the group is called `chat`
+    void router.chat.completions.create({ model: "chta", messages });
+    // @ts-expect-error the wildcard group is called `openai/*`
+    void router.chat.completions.create({ model: "opneai/o3", messages, stream: true });
+    // @ts-expect-error no such group
+    void router.embeddings.create({ model: "embedding", input: "x" });
+    // @ts-expect-error no such group
+    void router.completions.create({ model: "x", prompt: "x" });
+  });
+
+  it("are any text where the configuration is not a literal", () => {
+    const options = {} as RouterOptions;
+    expectTypeOf<ModelName<RouterOptions>>().toEqualTypeOf<string>();
+    void new Router(options).chat.completions.create({ model: "whatever", messages });
+    const models: Record<string, { provider: "openai"; model: string }[]> = {};
+    void new Router({ models }).chat.completions.create({ model: "whatever", messages });
+    void new Router({ models: { "*": [{ provider: "openai", model: "*" }] } }).embeddings.create({
+      model: "whatever",
+      input: "x",
+    });
+  });
+
+  it("include aliases that are not a literal", () => {
+    const aliases: Record<string, string> = {};
+    void new Router({ models: { chat: [{ provider: "openai", model: "a" }] }, aliases }).chat.completions.create({
+      model: "whatever",
+      messages,
+    });
+  });
+});
+
+describe("types of options", () => {
+  it("take constants and mutable values alike", () => {
+    const options = {
+      models: {
+        chat: { deployments: [{ provider: "openai", model: "a", tags: ["x"], apiKey: undefined }], retries: undefined },
+      },
+      aliases: undefined,
+    } as const;
+    void new Router(options);
+    const tags: string[] = [];
+    void new Router({
+      models: { chat: [{ provider: "openai", model: "a", tags, headers: { "x-a": "b" } }] },
+      plugins: [],
+    });
+  });
+
+  it("refuse what is plainly wrong", () => {
+    // @ts-expect-error no such provider
+    void new Router({ models: { chat: [{ provider: "opneai", model: "a" }] } });
+    // @ts-expect-error no such strategy
+    void new Router({ models: { chat: { deployments: [{ provider: "openai", model: "a" }], strategy: "fastest" } } });
+    // @ts-expect-error a number
+    void new Router({ models: { chat: [{ provider: "openai", model: "a", weight: "2" }] } });
+    // @ts-expect-error there must be groups
+    void new Router({});
+    // @ts-expect-error a misspelt option, where the type is stated
+    void ({ models: {}, alias: {} } satisfies RouterOptions);
+  });
+
+  /** A type without `readonly`, `?` and `undefined`, at every depth. */
+  type Bare<T> = T extends (...parameters: never[]) => unknown
+    ? T
+    : T extends readonly (infer Item)[]
+      ? Bare<Item>[]
+      : T extends object
+        ? { -readonly [Name in keyof T]-?: Bare<Exclude<T[Name], undefined>> }
+        : T;
+
+  it("are those of the schemas", () => {
+    expectTypeOf<Bare<InputLimitOptions>>().toEqualTypeOf<Bare<z.input<typeof inputLimitsSchema>>>();
+    expectTypeOf<Bare<TimeoutOptions>>().toEqualTypeOf<Bare<z.input<typeof timeoutsSchema>>>();
+    expectTypeOf<Bare<TimeoutOptions>>().toEqualTypeOf<Bare<z.input<typeof ownTimeoutsSchema>>>();
+    expectTypeOf<Bare<Price>>().toEqualTypeOf<Bare<z.input<typeof priceSchema>>>();
+    expectTypeOf<Bare<GroupDefaults>>().toEqualTypeOf<Bare<z.input<typeof groupDefaultsSchema>>>();
+    type Rest<T> = Omit<T, "provider">;
+    expectTypeOf<Bare<Rest<DeploymentOptions>>>().toEqualTypeOf<Bare<Rest<z.input<typeof deploymentSchema>>>>();
+    expectTypeOf<keyof RouterOptions>().toEqualTypeOf<keyof z.input<typeof routerSchema>>();
+  });
+});
