@@ -71,7 +71,7 @@ export function repairEvents(events: readonly unknown[], options: StreamOptions 
 
 /** The choices of the chunks, without the members that all have in common. */
 export function choicesOf({ chunks }: DecodedStream<Chunk>): unknown[] {
-  return chunks.flatMap(({ choices }) => choices);
+  return chunks.flatMap((chunk): unknown[] => chunk.choices);
 }
 
 /** The deltas of the chunks. */
