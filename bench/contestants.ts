@@ -8,6 +8,7 @@ import {
   COMPLETION_JSON,
   CONCURRENCY,
   REQUEST_BODY,
+  STREAM_BODY,
   STREAM_EVENT_COUNT,
 } from "./payloads.js";
 import { type BenchProcess, startProcess } from "./processes.js";
@@ -75,7 +76,7 @@ export async function startContestant(
   if (port === undefined) throw new Error(`${name} has no port`);
   const headers = headersFor(upstream);
   await checkServer(`http://127.0.0.1:${port}${PATH}`, headers, name);
-  const body = JSON.stringify(runs.isStreaming ? { ...REQUEST_BODY, stream: true } : REQUEST_BODY);
+  const body = JSON.stringify(runs.isStreaming ? STREAM_BODY : REQUEST_BODY);
   // A relay may repair chunks and leave the usage chunk out, but each of the others is at least this long.
   const minBytes = runs.isStreaming ? STREAM_EVENT_COUNT * 120 : COMPLETION_JSON.length * 0.9;
   const round = async (durationMs: number): Promise<Sample> => {
@@ -110,7 +111,7 @@ async function checkServer(url: string, headers: Record<string, string>, name: s
     return await response.text();
   };
   const whole = JSON.parse(await post(REQUEST_BODY)).choices?.[0]?.message?.content;
-  const events = (await post({ ...REQUEST_BODY, stream: true })).match(/^data: \{.*$/gm) ?? [];
+  const events = (await post(STREAM_BODY)).match(/^data: \{.*$/gm) ?? [];
   const streamed = events.map((event) => JSON.parse(event.slice(6)).choices[0]?.delta.content ?? "").join("");
   if (whole !== ANSWER_TEXT || streamed !== ANSWER_TEXT) throw new Error(`${name} serves another text`);
 }

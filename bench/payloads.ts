@@ -31,6 +31,8 @@ export const REQUEST_BODY = {
   max_tokens: 256,
 };
 
+export const STREAM_BODY = { ...REQUEST_BODY, stream: true as const };
+
 const WORDS =
   ' the| harbour| line| runs| every| ten| minutes|,| and| on| Fridays| also| at| night|.| express| "S3"|\n\n| then|' +
   " 17|:|52| from| platform| four";

@@ -11,7 +11,7 @@ import { StringDecoder } from "node:string_decoder";
 import { createParser } from "eventsource-parser";
 import { Pool } from "undici";
 import type { ChatChunk, ChatCompletion } from "../../src/protocol/chat.js";
-import { CONCURRENCY, REQUEST_BODY } from "../payloads.js";
+import { CONCURRENCY, REQUEST_BODY, STREAM_BODY } from "../payloads.js";
 import { callInstantly } from "./instant-upstream.js";
 import type { Variant } from "./variant.js";
 
@@ -34,7 +34,7 @@ function completion(origin: string) {
 
 /** Bytes to events to parsed chunks, handed on one by one. */
 async function* chunksOf(pool: Pool): AsyncGenerator<ChatChunk> {
-  const body = JSON.stringify({ ...REQUEST_BODY, stream: true });
+  const body = JSON.stringify(STREAM_BODY);
   const response = await pool.request({ method: "POST", path, headers, body });
   // Several times as fast as a `TextDecoder` that keeps state.
   const decoder = new StringDecoder("utf8");

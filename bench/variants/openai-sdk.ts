@@ -1,7 +1,7 @@
 /** OpenAI's own SDK, called directly: what a service uses that has no router. */
 import OpenAI from "openai";
 import { VERSION } from "openai/version";
-import { REQUEST_BODY } from "../payloads.js";
+import { REQUEST_BODY, STREAM_BODY } from "../payloads.js";
 import type { Variant } from "./variant.js";
 
 function clientOf(origin: string): OpenAI {
@@ -20,7 +20,7 @@ function stream(origin: string) {
   const client = clientOf(origin);
   return async () => {
     let length = 0;
-    for await (const chunk of await client.chat.completions.create({ ...REQUEST_BODY, stream: true })) {
+    for await (const chunk of await client.chat.completions.create(STREAM_BODY)) {
       length += chunk.choices[0]?.delta.content?.length ?? 0;
     }
     return length;

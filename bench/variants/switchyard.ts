@@ -4,8 +4,8 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import { createHandler } from "../../src/http/index.js";
-import { Router } from "../../src/router/router.js";
-import { REQUEST_BODY } from "../payloads.js";
+import { Router } from "../../src/index.js";
+import { REQUEST_BODY, STREAM_BODY } from "../payloads.js";
 import { instantProvider, instantTransport } from "./instant-upstream.js";
 import type { Variant } from "./variant.js";
 
@@ -27,7 +27,7 @@ function stream(origin: string) {
   const router = routerOf(origin);
   return async () => {
     let length = 0;
-    for await (const chunk of await router.chat.completions.create({ ...REQUEST_BODY, stream: true })) {
+    for await (const chunk of await router.chat.completions.create(STREAM_BODY)) {
       length += chunk.choices[0]?.delta.content?.length ?? 0;
     }
     return length;

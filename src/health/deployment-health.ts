@@ -3,10 +3,9 @@ import type { UpstreamError } from "../errors/upstream-error.js";
 import type { Clock } from "../internal/clock.js";
 import { ewma } from "../internal/ewma.js";
 import type { Random } from "../internal/random.js";
-import { LatencyEstimate } from "./latency-estimate.js";
+import { LatencyEstimate, type Speed } from "./latency-estimate.js";
 import type { CooldownSettings } from "./options.js";
 import { OutcomeWindow } from "./outcome-window.js";
-import { newVitals, STREAMS, type Vitals, WAITING_TOKENS } from "./vitals.js";
 
 /** One attempt under way on a deployment: in-flight accounting, and what it teaches when it ends. */
 export interface AttemptInFlight {
@@ -137,7 +136,8 @@ export class DeploymentHealth {
   #scopes: readonly HealthScope[] = [];
 
   #maxParallel: number;
-  readonly #vitals = newVitals();
+  #streams = 0;
+  #waitingTokens = 0;
   /** Attempts without a first token, oldest first: a doubly linked list through the attempts. */
   #oldestWaiting: Attempt | undefined;
   #newestWaiting: Attempt | undefined;
@@ -185,7 +185,7 @@ export class DeploymentHealth {
     this.#onTransition = options.onTransition;
     this.#maxParallel = options.maxParallel;
     const now = options.clock.now();
-    this.#latency = new LatencyEstimate(this.#vitals, now);
+    this.#latency = new LatencyEstimate(now);
     this.#lastOutcomeAt = now;
     this.#cleanSince = now;
   }
@@ -220,18 +220,18 @@ export class DeploymentHealth {
 
   /** Attempts under way. */
   get streams(): number {
-    return this.#read(STREAMS);
+    return this.#streams;
   }
   /** Prompt tokens of the attempts that wait for their first token. */
   get waitingTokens(): number {
-    return this.#read(WAITING_TOKENS);
+    return this.#waitingTokens;
   }
   get maxParallel(): number {
     return this.#maxParallel;
   }
-  /** Live; to be read only. */
-  get vitals(): Vitals {
-    return this.#vitals;
+  /** What answers taught about its speed. */
+  get speed(): Speed {
+    return this.#latency;
   }
   get oldestWaitingSince(): number | undefined {
     return this.#oldestWaiting?.startedAt;
@@ -256,7 +256,7 @@ export class DeploymentHealth {
 
   /** As many attempts under way as `maxParallel` lets. */
   get isFull(): boolean {
-    return this.streams >= this.#maxParallel;
+    return this.#streams >= this.#maxParallel;
   }
 
   availability(now: number): Availability {
@@ -336,9 +336,9 @@ export class DeploymentHealth {
       if (state.kind === "half-open" && state.probe === undefined) state.probe = attempt;
     }
 
-    this.#add(STREAMS, 1);
+    this.#streams++;
     if (this.#isFree) this.#updateFree();
-    this.#add(WAITING_TOKENS, tokens);
+    this.#waitingTokens += tokens;
     attempt.older = this.#newestWaiting;
     if (this.#newestWaiting) this.#newestWaiting.newer = attempt;
     else this.#oldestWaiting = attempt;
@@ -354,8 +354,8 @@ export class DeploymentHealth {
       state: this.#state.kind,
       openings: this.#openings,
       consecutiveFailures: this.#consecutiveFailures,
-      streams: this.streams,
-      waitingTokens: this.waitingTokens,
+      streams: this.#streams,
+      waitingTokens: this.#waitingTokens,
       successRate: this.successRate(now),
       samples: this.#latency.samples,
       slownessMs: this.#latency.slownessMs,
@@ -365,18 +365,7 @@ export class DeploymentHealth {
   }
 
   #workAhead(uncachedTokens: number): number {
-    return this.waitingTokens + Math.max(1, uncachedTokens) + 100 * this.streams + 100;
-  }
-
-  #read(offset: number): number {
-    const { numbers, start } = this.#vitals;
-    // In bounds: the part has room for every offset.
-    return numbers[start + offset]!;
-  }
-
-  #add(offset: number, change: number): void {
-    const { numbers, start } = this.#vitals;
-    numbers[start + offset]! += change;
+    return this.#waitingTokens + Math.max(1, uncachedTokens) + 100 * this.#streams + 100;
   }
 
   #onFirstToken(attempt: Attempt): void {
@@ -388,7 +377,7 @@ export class DeploymentHealth {
 
   #onEnd(attempt: Attempt, { outcome, error, outputTokens }: AttemptResult): void {
     const now = this.#clock.now();
-    this.#add(STREAMS, -1);
+    this.#streams--;
     if (!this.#isFree) this.#updateFree();
     const wasWaiting = attempt.isWaiting;
     if (wasWaiting) this.#stopWaiting(attempt);
@@ -425,7 +414,7 @@ export class DeploymentHealth {
   }
 
   #stopWaiting(attempt: Attempt): void {
-    this.#add(WAITING_TOKENS, -attempt.uncachedTokens);
+    this.#waitingTokens -= attempt.uncachedTokens;
     const { older, newer } = attempt;
     if (older) older.newer = newer;
     else this.#oldestWaiting = newer;
@@ -443,7 +432,7 @@ export class DeploymentHealth {
       // The first token is no part of the time after it.
       this.#latency.sampleDecode(now - attempt.firstTokenAt, outputTokens - 1, now);
     }
-    this.#latency.sampleStreams(this.streams);
+    this.#latency.sampleStreams(this.#streams);
   }
 
   #learnCensored(attempt: Attempt, now: number): void {
@@ -647,7 +636,7 @@ export class DeploymentHealth {
   }
 
   #updateFree(): void {
-    const isFree = this.#isClear && this.streams < this.#maxParallel;
+    const isFree = this.#isClear && this.#streams < this.#maxParallel;
     if (isFree === this.#isFree) return;
     this.#isFree = isFree;
     for (const scope of this.#scopes) scope.onFreeChanged(this);

@@ -1,5 +1,4 @@
 import { ewma } from "../internal/ewma.js";
-import { AVERAGE_STREAMS, LAST_SAMPLE_AT, MS_PER_OUTPUT_TOKEN, SAMPLES, SLOWNESS_MS, type Vitals } from "./vitals.js";
 
 /** Least weight of a sample, and the pause after which old samples count for 1/e (routing §3). */
 const SLOWNESS_WEIGHT = 0.1;
@@ -14,15 +13,32 @@ const DEFAULT_OUTPUT_FACTOR = 100;
 /** An upstream that answers within the clock's resolution is fast, not infinitely fast: zero would make ratios meaningless. */
 const SHORTEST_MS = 0.001;
 
+/** What is known of a deployment's speed. Live. */
+export interface Speed {
+  /** First tokens, or whole replies, seen. */
+  readonly samples: number;
+  /** Milliseconds of TTFT per prompt token of work ahead; 0 before the first sample. */
+  readonly slownessMs: number;
+  /** Milliseconds per output token; 0 before the first sample. */
+  readonly msPerOutputToken: number;
+  /** Other streams under way when answers completed, on average. */
+  readonly averageStreams: number;
+  /** Time of the last sample of `slownessMs`, on the router's clock. */
+  readonly lastSampleAt: number;
+}
+
 /**
- * What a deployment's answers teach about its speed (routing §3), kept in its {@link Vitals}.
+ * What a deployment's answers teach about its speed (routing §3).
  *
  * Both speeds are ratios of two averages, time over work: long and short requests then count by what they say, and
  * multiplying all times by a constant multiplies the estimate alone.
  */
-export class LatencyEstimate {
-  readonly #numbers: Float64Array;
-  readonly #start: number;
+export class LatencyEstimate implements Speed {
+  #samples = 0;
+  #slownessMs = 0;
+  #msPerOutputToken = 0;
+  #averageStreams = 0;
+  #lastSampleAt: number;
   #ttftMean = 0;
   #workMean = 0;
   #decodeSamples = 0;
@@ -36,52 +52,45 @@ export class LatencyEstimate {
    */
   #outputFactor = DEFAULT_OUTPUT_FACTOR;
 
-  constructor(vitals: Vitals, now: number) {
-    this.#numbers = vitals.numbers;
-    this.#start = vitals.start;
-    this.#set(LAST_SAMPLE_AT, now);
+  constructor(now: number) {
+    this.#lastSampleAt = now;
     this.#lastDecodeSampleAt = now;
   }
 
-  /** First tokens, or whole replies, seen. */
   get samples(): number {
-    return this.#get(SAMPLES);
+    return this.#samples;
   }
-  /** Milliseconds of TTFT per prompt token of work ahead; 0 before the first sample. */
   get slownessMs(): number {
-    return this.#get(SLOWNESS_MS);
+    return this.#slownessMs;
   }
-  /** Milliseconds per output token; 0 before the first sample. */
   get msPerOutputToken(): number {
-    return this.#get(MS_PER_OUTPUT_TOKEN);
+    return this.#msPerOutputToken;
   }
-  /** Other streams under way when answers completed, on average. */
   get averageStreams(): number {
-    return this.#get(AVERAGE_STREAMS);
+    return this.#averageStreams;
   }
-  /** Time of the last sample of `slownessMs`, on the router's clock. */
   get lastSampleAt(): number {
-    return this.#get(LAST_SAMPLE_AT);
+    return this.#lastSampleAt;
   }
 
   /** @param work - Work ahead of the attempt when it began, in prompt tokens, its own included. */
   sampleFirstToken(ttftMs: number, work: number, now: number): void {
     this.#sampleSlowness(ttftMs, work, now);
-    this.#set(SAMPLES, this.samples + 1);
+    this.#samples++;
   }
 
   /** @param decodeMs - From the first content to the end, in which `tokens` came after the first one. */
   sampleDecode(decodeMs: number, tokens: number, now: number): void {
     if (tokens < 1) return;
     this.#sampleDecode(decodeMs, tokens, now);
-    if (this.slownessMs > 0) this.#outputFactor = this.msPerOutputToken / this.slownessMs;
+    if (this.#slownessMs > 0) this.#outputFactor = this.#msPerOutputToken / this.#slownessMs;
   }
 
   /** A reply that was not streamed: its one duration is shared out between prompt and output. */
   sampleWhole(durationMs: number, work: number, outputTokens: number, now: number): void {
     const outputWork = this.#outputFactor * outputTokens;
     this.#sampleSlowness(durationMs, work + outputWork, now);
-    this.#set(SAMPLES, this.samples + 1);
+    this.#samples++;
     if (outputTokens >= 1) this.#sampleDecode((durationMs * outputWork) / (work + outputWork), outputTokens, now);
   }
 
@@ -93,51 +102,42 @@ export class LatencyEstimate {
    */
   sampleCensored(elapsedMs: number, work: number, outputTokens: number, now: number): void {
     const wholeWork = work + this.#outputFactor * outputTokens;
-    const before = this.slownessMs;
-    if (this.samples === 0 || elapsedMs <= before * wholeWork) return;
+    const before = this.#slownessMs;
+    if (this.#samples === 0 || elapsedMs <= before * wholeWork) return;
     this.#sampleSlowness(elapsedMs, wholeWork, now);
     // Rounding alone could lower it.
-    this.#set(SLOWNESS_MS, Math.max(before, this.slownessMs));
+    this.#slownessMs = Math.max(before, this.#slownessMs);
   }
 
   /** @param streams - Others under way when an answer completed. */
   sampleStreams(streams: number): void {
     const weight = Math.max(STREAMS_WEIGHT, 1 / (this.#completions + 1));
-    this.#set(AVERAGE_STREAMS, ewma(this.averageStreams, streams, weight));
+    this.#averageStreams = ewma(this.#averageStreams, streams, weight);
     this.#completions++;
   }
 
   /** Predicted time until `work` prompt tokens are read and `outputTokens` more written; `undefined` before any sample. */
   predictMs(work: number, outputTokens: number): number | undefined {
-    if (this.samples === 0) return undefined;
-    const { slownessMs } = this;
-    return slownessMs * work + outputTokens * (this.msPerOutputToken || slownessMs * this.#outputFactor);
+    if (this.#samples === 0) return undefined;
+    const slownessMs = this.#slownessMs;
+    return slownessMs * work + outputTokens * (this.#msPerOutputToken || slownessMs * this.#outputFactor);
   }
 
   #sampleSlowness(ms: number, work: number, now: number): void {
-    const weight = sampleWeight(SLOWNESS_WEIGHT, this.samples, now - this.lastSampleAt, SLOWNESS_PAUSE_MS);
+    const weight = sampleWeight(SLOWNESS_WEIGHT, this.#samples, now - this.#lastSampleAt, SLOWNESS_PAUSE_MS);
     this.#ttftMean = ewma(this.#ttftMean, Math.max(SHORTEST_MS, ms), weight);
     this.#workMean = ewma(this.#workMean, work, weight);
-    this.#set(SLOWNESS_MS, this.#ttftMean / this.#workMean);
-    this.#set(LAST_SAMPLE_AT, now);
+    this.#slownessMs = this.#ttftMean / this.#workMean;
+    this.#lastSampleAt = now;
   }
 
   #sampleDecode(ms: number, tokens: number, now: number): void {
     const weight = sampleWeight(DECODE_WEIGHT, this.#decodeSamples, now - this.#lastDecodeSampleAt, DECODE_PAUSE_MS);
     this.#decodeMean = ewma(this.#decodeMean, Math.max(SHORTEST_MS, ms), weight);
     this.#tokensMean = ewma(this.#tokensMean, tokens, weight);
-    this.#set(MS_PER_OUTPUT_TOKEN, this.#decodeMean / this.#tokensMean);
+    this.#msPerOutputToken = this.#decodeMean / this.#tokensMean;
     this.#decodeSamples++;
     this.#lastDecodeSampleAt = now;
-  }
-
-  #get(offset: number): number {
-    // In bounds: the part has room for every offset.
-    return this.#numbers[this.#start + offset]!;
-  }
-
-  #set(offset: number, value: number): void {
-    this.#numbers[this.#start + offset] = value;
   }
 }
 

@@ -68,6 +68,8 @@ class NodeExchange implements HttpRequest {
   readonly method: string;
   readonly principal: Principal | undefined;
   readonly cancellation = new Cancellation();
+  /** Not what `cancellation` says: the router may cancel, too, and its error is for the client to read. */
+  isGone = false;
   readonly #core: HandlerCore;
   readonly #message: HostedMessage;
   readonly #response: ServerResponse;
@@ -88,10 +90,6 @@ class NodeExchange implements HttpRequest {
     response.once("close", onClose);
     // Pipelined behind another request: the response has no connection yet whose end it would notice.
     if (response.socket === null && message.socket) onceClosed(message, response, onClose);
-  }
-
-  get isGone(): boolean {
-    return this.cancellation.isCancelled;
   }
 
   get signal(): AbortSignal {
@@ -283,6 +281,7 @@ class NodeExchange implements HttpRequest {
   #onClose(): void {
     this.#timer?.cancel();
     if (this.#isDone || this.isGone) return;
+    this.isGone = true;
     this.cancellation.cancel(new DOMException("The client closed the connection.", "AbortError"));
     this.#stream?.cancel();
     this.#stopWaiting?.();

@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { InvalidOptionsError, type OptionsIssue } from "../errors/router-error.js";
+import { InvalidOptionsError } from "../errors/router-error.js";
 import { type Clock, systemClock } from "../internal/clock.js";
+import { OptionIssues } from "../router/option-issues.js";
 import type { Authenticate } from "./authenticate.js";
 import type { BodyLimits } from "./body.js";
 
@@ -49,21 +50,14 @@ export interface HandlerSettings {
 const isFunction = (value: unknown): boolean => typeof value === "function";
 const isClock = (value: unknown): boolean =>
   typeof value === "object" && value !== null && "now" in value && "schedule" in value && isFunction(value.schedule);
+const integer = (least: number, most: number) => z.int().min(least).max(most);
 
-/** Of a wrong option's value, only what is short and cannot be a secret. */
-const shown = (value: unknown): string => (typeof value === "number" ? String(value) : `a ${typeof value}`);
-
-const integer = (least: number, most: number) =>
-  z.custom<number>((value) => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most, {
-    error: ({ input }) => `expected an integer from ${least} to ${most}, received ${shown(input)}`,
-  });
-
-const handlerSchema = z.strictObject({
+export const handlerSchema = z.strictObject({
   authenticate: z.custom<Authenticate>(isFunction, "expected a function").optional(),
   authenticateTimeoutMs: integer(1, 60_000).default(5_000),
   basePath: z
-    .string("expected a string")
-    .regex(/^(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/, 'expected a path such as "/v1", without dot segments or escapes')
+    .string()
+    .regex(/^(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/, 'expected a path such as "/v1", without dot segments and escapes')
     .transform((path) => path.replace(/\/$/, ""))
     .default("/v1"),
   maxBodyBytes: integer(1, 1_073_741_824).optional(),
@@ -77,30 +71,26 @@ const handlerSchema = z.strictObject({
 
 /** @throws {InvalidOptionsError} with every problem at once. */
 export function parseHandlerOptions(options: HandlerOptions): HandlerSettings {
-  const parsed = handlerSchema.safeParse(options);
-  if (!parsed.success) throw new InvalidOptionsError(parsed.error.issues.flatMap(optionsIssues));
-  const { authenticate, authenticateTimeoutMs, basePath, stallTimeoutMs, clock, ...limits } = parsed.data;
-  return {
-    authenticate,
-    authenticateTimeoutMs,
-    basePath,
-    limits: {
-      maxBodyBytes: limits.maxBodyBytes,
-      bodyTimeoutMs: limits.bodyTimeoutMs,
-      minBodyBytesPerSecond: limits.minBodyBytesPerSecond,
-      bodyGraceMs: limits.bodyGraceMs,
-      maxJsonDepth: limits.maxJsonDepth,
-    },
-    stallTimeoutMs,
-    clock,
-  };
-}
-
-const OPTION_NAMES = Object.keys(handlerSchema.shape).join(", ");
-
-function optionsIssues(issue: z.core.$ZodIssue): OptionsIssue[] {
-  if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((path) => ({ path, message: `is not an option of the handler; those are ${OPTION_NAMES}` }));
+  const issues = new OptionIssues(new Map());
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    issues.add([], "expected an object");
+    throw new InvalidOptionsError(issues.list);
   }
-  return [{ path: issue.path.join("."), message: issue.message }];
+  const parsed = issues.parseFields(handlerSchema, { ...options }, []);
+  if (issues.list.length > 0) throw new InvalidOptionsError(issues.list);
+  return {
+    authenticate: parsed.authenticate,
+    // Nothing is wrong, so that every field with a default was parsed.
+    authenticateTimeoutMs: parsed.authenticateTimeoutMs!,
+    basePath: parsed.basePath!,
+    limits: {
+      maxBodyBytes: parsed.maxBodyBytes,
+      bodyTimeoutMs: parsed.bodyTimeoutMs,
+      minBodyBytesPerSecond: parsed.minBodyBytesPerSecond,
+      bodyGraceMs: parsed.bodyGraceMs,
+      maxJsonDepth: parsed.maxJsonDepth,
+    },
+    stallTimeoutMs: parsed.stallTimeoutMs!,
+    clock: parsed.clock!,
+  };
 }

@@ -94,7 +94,6 @@ class WebRequest implements HttpRequest {
       return { kind: "bytes", bytes: await Promise.race([readAll(reader, meter), givenUp]) };
     } catch (error) {
       // Nobody waits for the rest; a source that refuses to be cancelled changes nothing.
-      reader.cancel().catch(() => {});
       throw error;
     } finally {
       meter.stop();

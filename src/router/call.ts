@@ -32,8 +32,8 @@ export interface Call {
   /** `text`: stream chunks as JSON text, for relays. Whole replies are objects in either form. */
   readonly form: "chunks" | "text";
   /**
-   * The request's own wish to end, where the entry point has made one: it is used as it is, and `options.signal` is the
-   * same wish. An `AbortSignal` and following it cost more than the rest of the handling of a short HTTP request.
+   * The wish to end the request, where the entry point has made one: the router may take it for its own, which also
+   * cancels. `options.signal` is the same wish then; making and following it costs more than routing a short request.
    */
   readonly cancellation?: Cancellation | undefined;
 }

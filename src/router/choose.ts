@@ -1,4 +1,3 @@
-import type { FallbackChain } from "../errors/classify.js";
 import { routerError } from "../errors/router-error.js";
 import type { AttemptInFlight } from "../health/deployment-health.js";
 import { featureNames, featureParam } from "../protocol/features.js";
@@ -51,7 +50,7 @@ async function chooseLater(runtime: Runtime, request: RequestState, turn: GroupI
     noteExclusions(request, group, explanations);
     const refusal = refusalOf(runtime, request, group, choice, explanations);
     // Another group may serve at once: it is asked before anybody waits.
-    if (hasNextGroup(request, group, refusal.chain)) throw refusal;
+    if (refusal.chain && request.nextTurn(turn, refusal.chain)) throw refusal;
     if (group.settings.cooldown.panic) {
       const candidate = group.pool.chooseForPanic(choice);
       if (candidate) return { group, captured, candidate, flight: begin(request, group, candidate, true) };
@@ -129,11 +128,6 @@ function noteExclusions(request: RequestState, group: GroupState, explanations: 
   for (const { candidate, exclusion } of explanations) {
     if (exclusion) request.excluded.push({ group: group.name, deployment: candidate.id, reason: exclusion });
   }
-}
-
-/** Is there a group that the request could still go to? */
-function hasNextGroup(request: RequestState, group: GroupState, chain: FallbackChain | undefined): boolean {
-  return chain !== undefined && request.nextGroupName(group, chain) !== undefined;
 }
 
 /** Why nothing in the group can serve the request, as the caller would read it. */

@@ -13,10 +13,10 @@ import type { Operation, RequestBody } from "../protocol/operations.js";
 import type { Call } from "./call.js";
 import type { CandidatePool, PooledCandidate } from "../routing/candidates.js";
 import { nextGroup } from "../routing/fallbacks.js";
-import { fallbackSettings } from "../routing/options.js";
+import { fallbackSettings, noFallbacks } from "../routing/options.js";
 import type { CheckedBody } from "./input-limits.js";
 import type { AttemptRecord, ExcludedDeployment, RoutingRecord } from "./routing-record.js";
-import type { GroupState, Runtime, Snapshot } from "./runtime.js";
+import type { GroupInTurn, GroupState, Runtime, Snapshot } from "./runtime.js";
 
 /** A failed attempt with what follows from it. */
 export interface AttemptFailure {
@@ -177,11 +177,27 @@ export class RequestState {
     }));
   }
 
-  /** Where the request goes after `group` failed it in a way that takes `chain`; `undefined`: nowhere. */
-  nextGroupName(group: GroupState, chain: FallbackChain): string | undefined {
-    const origin = this.fallbacks ? fallbackSettings(this.fallbacks) : this.group.settings.fallbacks;
-    const current = this.fallbacks && group === this.group ? origin : group.settings.fallbacks;
-    return nextGroup({ chain, current, origin, visited: this.visited });
+  /** Where the request goes after its group failed it in a way that takes `chain`; `undefined`: nowhere. */
+  nextTurn({ group, captured }: GroupInTurn, chain: FallbackChain): GroupInTurn | undefined {
+    const { snapshot, visited } = this;
+    const resolved = new Map<string, GroupInTurn>();
+    /** Names of groups: two names of a chain may lead to the same one. */
+    const groupsOf = (names: readonly string[], from: GroupInTurn) => {
+      const group = from.group.settings;
+      for (const name of names) {
+        const next = snapshot.settings.registry.resolveFallback(name, { group, captured: from.captured });
+        if (next && !resolved.has(next.group.name)) {
+          resolved.set(next.group.name, { group: snapshot.groupOf(next.group), captured: next.captured });
+        }
+      }
+      return { ...noFallbacks, [chain]: [...resolved.keys()] };
+    };
+    const ownChain = this.fallbacks ? fallbackSettings(this.fallbacks)[chain] : this.group.settings.fallbacks[chain];
+    const currentChain = group === this.group ? ownChain : group.settings.fallbacks[chain];
+    const current = groupsOf(currentChain, { group, captured });
+    const origin = groupsOf(ownChain, { group: this.group, captured: this.captured });
+    const name = nextGroup({ chain, current, origin, visited });
+    return name === undefined ? undefined : resolved.get(name);
   }
 
   /** Adds what an attempt used, failed ones too: each is charged once (R13). */

@@ -81,7 +81,7 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
   readonly #runtime: Runtime;
   #closing: Promise<void> | undefined;
   /** Loaded by the first `fetch`: who does not serve HTTP does not pay for it. */
-  #handler: Promise<FetchHandler> | undefined;
+  #fetch: Promise<InProcessFetch> | undefined;
 
   constructor(options: Options) {
     this.chat = { completions: { create: (body, callOptions) => this.#create("chat.completions", body, callOptions) } };
@@ -143,9 +143,9 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
     init?: RequestInit,
     options?: { readonly principal?: Principal | undefined },
   ): Promise<Response> {
-    this.#handler ??= import("../http/index.js").then(({ createHandler }) => createHandler(this));
-    const { fetch } = await this.#handler;
-    return fetch(input instanceof Request && !init ? input : new Request(input, init), options);
+    this.#fetch ??= import("../http/handler.js").then(({ inProcessFetch }) => inProcessFetch(this));
+    const answer = await this.#fetch;
+    return answer(input, init, options);
   }
 
   /**
@@ -193,9 +193,12 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
   }
 }
 
-type FetchHandler = {
-  fetch(request: Request, options?: { readonly principal?: Principal | undefined }): Promise<Response>;
-};
+/** A `fetch` that ends here. */
+type InProcessFetch = (
+  input: string | URL | Request,
+  init?: RequestInit,
+  options?: { readonly principal?: Principal | undefined },
+) => Promise<Response>;
 
 function dataOf(answer: Answer): unknown {
   return answer.kind === "reply" ? answer.reply : new ReplyStream(answer.stream);

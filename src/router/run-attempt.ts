@@ -55,6 +55,8 @@ export async function runAttempt(runtime: Runtime, request: RequestState, lease:
     request.servedBy = attempt;
     return begun;
   } catch (thrown) {
+    // The upstream may still be sending, if what it sent could not be read (R6).
+    attempt.cancelUpstream(thrown);
     throw attempt.fail(thrown, stream?.summary);
   }
 }

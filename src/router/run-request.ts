@@ -29,6 +29,7 @@ export async function runRequest(runtime: Runtime, call: Call): Promise<Answer> 
       if (early) return await answerEarly(runtime, request, guarded, early.reply);
       if (guarded.isPatched) readBody(request, guarded.body);
       request.body = guarded.body;
+      request.throwIfOver();
     }
 
     let turn: GroupInTurn = { group: request.group, captured: request.captured };
@@ -42,9 +43,7 @@ export async function runRequest(runtime: Runtime, call: Call): Promise<Answer> 
       }
     }
   } catch (thrown) {
-    const error = RouterError.isRouterError(thrown)
-      ? thrown
-      : routerError("internal_error", { requestId: request.id, cause: thrown });
+    const error = inOurWords(request, thrown);
     settle(runtime, request, outcomeOf(request, error), error);
     throw error;
   }
@@ -56,14 +55,17 @@ function nextTurn(runtime: Runtime, request: RequestState, turn: GroupInTurn, fa
   const error = failureOf(request, request.refusal);
   if (!failure.chain) throw error;
   request.throwIfOver();
-  const { snapshot } = request;
-  const from = { group: request.group.settings, captured: request.captured };
-  const name = request.nextGroupName(turn.group, failure.chain);
-  const next = name === undefined ? undefined : snapshot.settings.registry.resolveFallback(name, from);
+  const next = request.nextTurn(turn, failure.chain);
   if (!next) throw error;
-  const group = snapshot.groupOf(next.group);
   // Known windows are compared with the prompt anyway; the demand for a larger one was made of the other group.
   request.needsLargerWindowThan = undefined;
-  emitFallback(runtime, request, turn.group, group, failure.chain, error.code);
-  return { group, captured: next.captured };
+  emitFallback(runtime, request, turn.group, next.group, failure.chain, error.code);
+  return next;
+}
+
+function inOurWords(request: RequestState, thrown: unknown): RouterError {
+  if (RouterError.isRouterError(thrown)) return thrown;
+  // Guards that wait are left with the reason that the caller's signal gave.
+  if (request.cancellation.isCancelled) return request.cancelled();
+  return routerError("internal_error", { requestId: request.id, cause: thrown });
 }

@@ -52,7 +52,8 @@ export class WireSource<T> implements UpstreamSource<T> {
     this.deadlines.bytes();
     const before = out.length;
     decoder.push(bytes, out);
-    if (out.length > before) this.deadlines.content();
+    // A role alone is no content: the first token is still waited for.
+    if (out.length > before && decoder.contentAt !== undefined) this.deadlines.content();
     if (!decoder.isDone) return true;
     decoder.end(out);
     void this.#readTail();

@@ -1,15 +1,7 @@
 import type { Deployment } from "../deployments/deployment.js";
 import type { DeploymentHealth } from "../health/deployment-health.js";
 import type { GroupHealth } from "../health/group-health.js";
-import {
-  AVERAGE_STREAMS,
-  LAST_SAMPLE_AT,
-  MS_PER_OUTPUT_TOKEN,
-  SAMPLES,
-  SLOWNESS_MS,
-  STREAMS,
-  WAITING_TOKENS,
-} from "../health/vitals.js";
+import type { Speed } from "../health/latency-estimate.js";
 import type { FeatureSet } from "../protocol/features.js";
 import type { Operation } from "../protocol/operations.js";
 import type { Price } from "../tokens/pricing.js";
@@ -79,10 +71,9 @@ const NO_OPERATION = -1;
 /** A deployment of a group as strategies see it: live, one object for as long as the configuration stands. */
 export class PooledCandidate implements Candidate {
   // First, and so in the object's first cache line: what a pick needs of each.
-  readonly #numbers: Float64Array;
-  readonly #start: number;
-  readonly deployment: Deployment;
   readonly health: DeploymentHealth;
+  readonly #speed: Speed;
+  readonly deployment: Deployment;
   readonly index: number;
   readonly id: string;
   readonly weight: number;
@@ -102,8 +93,7 @@ export class PooledCandidate implements Candidate {
     this.weight = deployment.weight;
     this.price = deployment.price;
     this.contextWindow = deployment.contextWindow ?? Number.POSITIVE_INFINITY;
-    this.#numbers = health.vitals.numbers;
-    this.#start = health.vitals.start;
+    this.#speed = health.speed;
     this.#headroom = headroom;
     this.#chat = impossible(deployment, "chat.completions");
     this.#completions = impossible(deployment, "completions");
@@ -128,27 +118,26 @@ export class PooledCandidate implements Candidate {
   get maxParallel(): number {
     return this.health.maxParallel;
   }
-  // In bounds, here and below: the part of a deployment has room for every offset.
   get streams(): number {
-    return this.#numbers[this.#start + STREAMS]!;
+    return this.health.streams;
   }
   get waitingTokens(): number {
-    return this.#numbers[this.#start + WAITING_TOKENS]!;
+    return this.health.waitingTokens;
   }
   get samples(): number {
-    return this.#numbers[this.#start + SAMPLES]!;
+    return this.#speed.samples;
   }
   get slownessMs(): number {
-    return this.#numbers[this.#start + SLOWNESS_MS]!;
+    return this.#speed.slownessMs;
   }
   get msPerOutputToken(): number {
-    return this.#numbers[this.#start + MS_PER_OUTPUT_TOKEN]!;
+    return this.#speed.msPerOutputToken;
   }
   get averageStreams(): number {
-    return this.#numbers[this.#start + AVERAGE_STREAMS]!;
+    return this.#speed.averageStreams;
   }
   get lastSampleAt(): number {
-    return this.#numbers[this.#start + LAST_SAMPLE_AT]!;
+    return this.#speed.lastSampleAt;
   }
   get oldestWaitingSince(): number | undefined {
     return this.health.oldestWaitingSince;

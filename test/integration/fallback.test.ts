@@ -265,3 +265,20 @@ describe("credentials that come from a function", () => {
     expect(upstream.requestCount).toBe(0);
   });
 });
+
+describe("fallbacks of wildcard groups", () => {
+  it("carry the caller's model along, and visit a group once, whatever name leads to it", async () => {
+    const [bad, azure] = [await open.upstream(), await open.upstream(reply({ text: "azure" }))];
+    bad.always(error(500));
+    const router = open.router({
+      models: {
+        chat: { deployments: [deploymentOf(bad, "a")], fallbacks: ["openai/o3"], retries: 0 },
+        "openai/*": { deployments: [deploymentOf(bad, "w", { model: "*" })], fallbacks: ["openai/o4", "azure/*"], retries: 0 },
+        "azure/*": [deploymentOf(azure, "z", { model: "*" })],
+      },
+    });
+    const { routing } = await router.chat.completions.create(ask()).withRouting();
+    expect(routing.attempts.map(({ group }) => group)).toEqual(["chat", "openai/*", "azure/*"]);
+    expect(azure.requests[0]?.body.model).toBe("o3");
+  });
+});

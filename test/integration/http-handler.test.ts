@@ -304,6 +304,19 @@ describe.each(adapters)("the $name handler", ({ open, close }) => {
       expect((await send("/v1/chat/completions", post("x", { "content-encoding": "gzip" }))).status).toBe(401);
     });
 
+    it("S29: shows as headers only what was sent", async () => {
+      const names = ["constructor", "__proto__", "toString", "X-Team"];
+      let seen: unknown[] = [];
+      const send = await open(scriptedRouter(), {
+        authenticate: ({ headers }) => {
+          seen = names.map((name) => headers.get(name));
+          return {};
+        },
+      });
+      await send("/v1/models", { headers: { "x-team": "a" } });
+      expect(seen).toEqual([null, null, null, "a"]);
+    });
+
     it("keeps the code of a RouterError", async () => {
       const send = await open(scriptedRouter(), {
         authenticate: () => {

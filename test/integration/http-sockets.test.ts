@@ -386,6 +386,16 @@ describe("a client that leaves", () => {
     expect(stream.cancelCount).toBe(1);
   });
 
+  it("is told apart from a router that ends the request itself", async () => {
+    const router = scriptedRouter(({ cancellation }) => {
+      cancellation?.cancel(routerError("draining"));
+      throw routerError("draining");
+    });
+    const client = (await serve(router)).connect().request("POST", "/v1/chat/completions", CHAT);
+    await client.waitFor('"draining"');
+    expect(statuses(client.received)).toEqual([503]);
+  });
+
   it("R6: gets its stream cancelled also when the stream is ready only afterwards", async () => {
     const stream = scriptedStream();
     stream.push(aChunkText("late"));

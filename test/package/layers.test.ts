@@ -28,7 +28,7 @@ const LAYERS: Record<string, number> = {
 };
 
 /** `router.fetch` serves HTTP in process; loaded on first use, so that the main entry does not carry the handler. */
-const LAZY_UPWARD = new Set(["router/router.ts → http/index.ts"]);
+const LAZY_UPWARD = new Set(["router/router.ts → http/handler.ts"]);
 
 interface Import {
   readonly from: string;

@@ -46,11 +46,11 @@ const loggerSchema = z.object(
  * | `attempt-ended` | `debug`, failed ones only | *request*, `attempt`, `deployment`, `provider`, `outcome`, `errorClass`, `code`, `status`, `durationMs` |
  * | `fallback-taken` | `warn` | *request*, `from`, `to`, `chain`, `code` |
  * | `deployment-cooled` | `warn` | `deployment`, `provider`, `cause`, `untilMs` |
- * | `deployment-recovered` | `info` | `deployment`, `provider` |
+ * | `deployment-recovered` | `info` | `deployment`, `provider`, `cause`, `untilMs` |
  * | `warning-raised` | `warn` | `deployment`, `requestId` |
  *
  * *request* is `requestId`, `operation`, `model`, `group`, `user`, `team`, `organization`, `tags`. Fields that do not
- * apply are `undefined`. Nothing else is written: no prompt, no answer, no metadata, no upstream's words, and no
+ * apply are `undefined`. Nothing else is written: no prompt, no answer, no metadata, no error's text, and no
  * `principal.key`, which might be a credential.
  *
  * @param log - Its methods are called as `log.info(fields, message)`.

@@ -91,15 +91,24 @@ function choiceOf(index: number, delta: JsonObject): RepairedChoice {
 
 /** Repairs R6, R7 and R9: what is left of a delta, split where a tool call begins with its arguments. */
 function pushDeltas(raw: JsonObject, state: ChatChoiceState, { random }: AttemptContext, made: RepairedChoice[]): void {
-  let delta: JsonObject = {};
-  let isEmpty = true;
-  const add = (key: string, value: unknown) => {
-    delta[key] = value;
-    isEmpty = false;
-  };
+  const deltas = new DeltaSplitter(state.index, membersOf(raw), made);
+  const { tool_calls: calls } = raw;
+  // Older TGI sends one object instead of a list.
+  for (const entry of Array.isArray(calls) ? calls : [calls]) {
+    const step = isJsonObject(entry) ? state.calls.step(entry, random) : undefined;
+    if (!step) continue;
+    deltas.addCall(step.delta);
+    if (step.kind === "header" && step.fragment) deltas.pushAlone(step.fragment);
+  }
+  deltas.push();
+}
+
+/** A delta without its role and calls, and without what says nothing (repairs R5, R6, R7). */
+function membersOf(raw: JsonObject): JsonObject {
+  const delta: JsonObject = {};
   for (const key of Object.keys(raw)) {
     const value = raw[key];
-    if (value === null || value === undefined) continue;
+    if (value === null || value === undefined || (Array.isArray(value) && value.length === 0)) continue;
     switch (key) {
       case "role":
       case "token_id":
@@ -112,40 +121,46 @@ function pushDeltas(raw: JsonObject, state: ChatChoiceState, { random }: Attempt
       case "reasoning":
       case "reasoning_content":
         if (typeof value === "string") continue;
-        break;
     }
-    if (Array.isArray(value) && value.length === 0) continue;
-    add(key, value);
+    delta[key] = value;
   }
   const reasoning = reasoningOf(raw);
-  if (reasoning !== undefined) add("reasoning_content", reasoning);
+  if (reasoning !== undefined) delta.reasoning_content = reasoning;
+  return delta;
+}
 
-  const push = () => {
-    made.push(choiceOf(state.index, delta));
-    delta = {};
-    isEmpty = true;
-  };
-  /** The calls that the current delta carries. */
-  let together: JsonObject[] | undefined;
-  const addCall = (call: JsonObject) => {
-    if (together) together.push(call);
-    else add("tool_calls", (together = [call]));
-  };
-  const { tool_calls: calls } = raw;
-  // Older TGI sends one object instead of a list.
-  for (const entry of Array.isArray(calls) ? calls : [calls]) {
-    if (!isJsonObject(entry)) continue;
-    const step = state.calls.step(entry, random);
-    if (!step) continue;
-    addCall(step.delta);
-    if (step.kind === "header" && step.fragment) {
-      push();
-      delta.tool_calls = [step.fragment];
-      push();
-      together = undefined;
-    }
+/** Puts tool calls into deltas: together as they came, but a call's beginning and its arguments apart (wire S2). */
+class DeltaSplitter {
+  readonly #index: number;
+  readonly #made: RepairedChoice[];
+  #delta: JsonObject;
+  #calls: JsonObject[] | undefined;
+
+  constructor(index: number, delta: JsonObject, made: RepairedChoice[]) {
+    this.#index = index;
+    this.#delta = delta;
+    this.#made = made;
   }
-  if (!isEmpty) push();
+
+  addCall(call: JsonObject): void {
+    if (this.#calls?.some(({ index }) => index === call.index)) this.push();
+    if (this.#calls) this.#calls.push(call);
+    else this.#delta.tool_calls = this.#calls = [call];
+  }
+
+  /** Ends the delta, and makes one of this fragment alone. */
+  pushAlone(fragment: JsonObject): void {
+    this.push();
+    this.addCall(fragment);
+    this.push();
+  }
+
+  /** Ends the delta; an empty one makes no chunk (repair R6). */
+  push(): void {
+    if (Object.keys(this.#delta).length > 0) this.#made.push(choiceOf(this.#index, this.#delta));
+    this.#delta = {};
+    this.#calls = undefined;
+  }
 }
 
 /** `reasoning` is another name of `reasoning_content`, which wins (repair R5). */

@@ -48,7 +48,7 @@ export const completionChoices: ChoiceShape<StreamedChoice> = {
 
 /** Repairs one choice of a whole legacy completion, in place. */
 export function repairCompletionChoice(choice: JsonObject): void {
-  removeNulls(choice);
+  removeNulls(choice, "logprobs", "finish_reason");
   if (typeof choice.text !== "string") choice.text = "";
   choice.finish_reason = completionFinish(choice.finish_reason) ?? "stop";
   choice.logprobs ??= null;

@@ -41,7 +41,7 @@ export function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-/** Removes the members that are null. */
-export function removeNulls(object: JsonObject): void {
-  for (const key of Object.keys(object)) if (object[key] === null) delete object[key];
+/** Removes the members that are null, but for those that the schema wants to be there. */
+export function removeNulls(object: JsonObject, ...wanted: readonly string[]): void {
+  for (const key of Object.keys(object)) if (object[key] === null && !wanted.includes(key)) delete object[key];
 }

@@ -80,12 +80,11 @@ function throwFailure(
 function repairChatChoice(facts: AnswerFacts | undefined, choice: JsonObject, random: Random): void {
   const { message } = choice;
   if (!isJsonObject(message)) throw badResponse("a choice of the answer has no message");
-  const { logprobs } = choice;
-  removeNulls(choice);
-  choice.logprobs = logprobs ?? null;
+  removeNulls(choice, "logprobs", "finish_reason");
+  choice.logprobs ??= null;
 
   facts?.repairMessage?.(message);
-  removeNulls(message);
+  removeNulls(message, "content", "refusal");
   message.role = "assistant";
   repairReasoning(message);
   const calls = repairCalls(message, random);

@@ -73,7 +73,7 @@ describe("in-flight accounting (routing §2)", () => {
     const attempt = health.begin({ ...work, isStreaming: false });
     attempt.firstToken();
     expect(health.waitingTokens).toBe(1_000);
-    expect(health.vitals.numbers[health.vitals.start + 2]).toBe(0);
+    expect(health.speed.samples).toBe(0);
     attempt.end({ outcome: "ok", outputTokens: 10 });
     expect(health.waitingTokens).toBe(0);
   });

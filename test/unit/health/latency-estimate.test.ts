@@ -1,9 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { LatencyEstimate } from "../../../src/health/latency-estimate.js";
-import { newVitals } from "../../../src/health/vitals.js";
 
-const anEstimate = () => new LatencyEstimate(newVitals(), 0);
+const anEstimate = () => new LatencyEstimate(0);
 
 describe("the latency estimate", () => {
   test("is the ratio of time to work of the first sample", () => {

@@ -59,6 +59,15 @@ describe("start", () => {
     expect(close).toHaveBeenCalledOnce();
   });
 
+  it("leaves those alone that run already: a reload keeps plugins that are the same objects", () => {
+    const started: string[] = [];
+    const plugin = (name: string): Plugin => ({ name, start: () => void started.push(name) });
+    const kept = plugin("kept");
+    const { runner } = aRunner(plugin("new"), kept);
+    runner.start(new TinyRouter(), new Set([kept]));
+    expect(started).toEqual(["new"]);
+  });
+
   it("warns of a start that rejects later", async () => {
     const { runner, clock, warnings } = aRunner({
       name: "a",
@@ -204,6 +213,14 @@ describe("close", () => {
     expect(warnings).toEqual(problems);
     expect(clock.now()).toBe(1_000);
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it("leaves plugins open that go on elsewhere", async () => {
+    const kept: Plugin = { name: "kept", close: () => expect.unreachable() };
+    const close = vi.fn();
+    const { runner } = aRunner(kept, { name: "p", close });
+    expect(await runner.close(1_000, new Set([kept]))).toEqual([]);
+    expect(close).toHaveBeenCalledOnce();
   });
 
   it("happens once, and takes no events afterwards", async () => {

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it, vi } from "vitest";
 import type { TransportRequest } from "../../../src/transport/transport.js";
+import { undiciTransport } from "../../../src/transport/undici.js";
 
 const request: TransportRequest = {
   method: "GET",
@@ -13,6 +14,13 @@ const request: TransportRequest = {
 };
 
 describe("undiciTransport", () => {
+  it.each(["keepAliveMs", "maxKeepAliveMs", "maxPools"])("refuses a `%s` that is no number above 0", (name) => {
+    for (const value of [0, -1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      expect(() => undiciTransport({ [name]: value })).toThrow(`Expected \`${name}\` to be a finite number above 0`);
+    }
+    expect(() => undiciTransport({ [name]: 1 })).not.toThrow();
+  });
+
   it("P9: loads undici with the first request, not before", () => {
     const script = `
       import { createRequire } from "node:module";
@@ -35,8 +43,8 @@ describe("undiciTransport", () => {
 
   it("R6: cancelled or closed while undici is still loading, rejects with the reason and sends nothing", async () => {
     vi.resetModules();
-    const { undiciTransport } = await import("../../../src/transport/undici.js");
-    const transport = undiciTransport();
+    const fresh = await import("../../../src/transport/undici.js");
+    const transport = fresh.undiciTransport();
     const onConnected = vi.fn();
     const cancelled = transport.send({ ...request, onConnected });
     const closed = transport.send({ ...request, onConnected });
