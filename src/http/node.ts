@@ -179,7 +179,7 @@ class NodeExchange implements HttpRequest {
     const response = this.#response;
     headers.push("content-length", String(Buffer.byteLength(text)));
     if (this.#mustClose()) {
-      // Both: hosts may have set headers before, and then Node looks at the property alone.
+      // Both: where the header was ever removed, by the host or by Node itself, only the property counts.
       headers.push("connection", "close");
       response.shouldKeepAlive = false;
       response.writeHead(status, headers);

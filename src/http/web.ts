@@ -94,6 +94,7 @@ class WebRequest implements HttpRequest {
       return { kind: "bytes", bytes: await Promise.race([readAll(reader, meter), givenUp]) };
     } catch (error) {
       // Nobody waits for the rest; a source that refuses to be cancelled changes nothing.
+      reader.cancel().catch(() => {});
       throw error;
     } finally {
       meter.stop();
@@ -177,8 +178,6 @@ function eventBytes(
         controller.close();
       },
       cancel() {
-        // What was left unread was the end already (R1).
-        if (isOver) return;
         end();
         stream.cancel();
       },

@@ -1,5 +1,5 @@
 import { type RouterError, routerError } from "../errors/router-error.js";
-import type { GuardedRequest } from "../plugins/guarded-request.js";
+import { frozenPrincipal, type GuardedRequest } from "../plugins/guarded-request.js";
 import type { Principal } from "../plugins/plugin.js";
 import type { Operation, RequestBody } from "../protocol/operations.js";
 import { estimateTokens } from "../tokens/estimate.js";
@@ -64,6 +64,8 @@ function applyOptions(request: RequestState): void {
   request.hasOwnDeadline = deadlineMs !== undefined && deadlineMs <= totalMs;
   request.deadlineAt = request.startedAt + Math.min(totalMs, deadlineMs ?? totalMs);
   if (!options) return;
+  // Copies: the caller may change its own objects meanwhile, and events carry these.
+  if (options.principal) request.principal = frozenPrincipal(options.principal);
   if (options.tags) request.tags = Object.freeze([...options.tags]);
   if (options.metadata) request.metadata = Object.freeze({ ...options.metadata });
   if (!options.fallbacks) return;

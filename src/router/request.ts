@@ -67,6 +67,7 @@ export class RequestState {
   /** The caller set the deadline, rather than the group's `totalMs`. */
   hasOwnDeadline = false;
   fallbacks: readonly string[] | undefined;
+  principal: Principal | undefined;
   tags: readonly string[] = NO_TAGS;
   metadata: Readonly<Record<string, string>> = NO_METADATA;
   leases: RequestLeases | undefined;
@@ -112,10 +113,6 @@ export class RequestState {
     if (signal) {
       this.#stopFollowing = this.cancellation.follow(signal);
     }
-  }
-
-  get principal(): Principal | undefined {
-    return this.call.options?.principal;
   }
 
   get isStreaming(): boolean {

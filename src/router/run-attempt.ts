@@ -65,10 +65,11 @@ export async function runAttempt(runtime: Runtime, request: RequestState, lease:
 function bodyFor(attempt: Attempt): RequestBody | Promise<RequestBody> {
   const { request, deployment } = attempt;
   const { guarded, snapshot } = request;
-  const send = (body: RequestBody): RequestBody =>
-    // Defaults are body fields by definition; the caller's own always win.
-    hasFields(deployment.defaults) ? ({ ...deployment.defaults, ...body } as RequestBody) : body;
-  if (!guarded || !snapshot.plugins.hasBeforeAttempt) return send(request.body);
+  // Defaults are body fields by definition; the caller's own always win.
+  const body = hasFields(deployment.defaults)
+    ? ({ ...deployment.defaults, ...request.body } as RequestBody)
+    : request.body;
+  if (!guarded || !snapshot.plugins.hasBeforeAttempt) return body;
   const facts = {
     number: attempt.number,
     group: attempt.group.name,
@@ -76,7 +77,7 @@ function bodyFor(attempt: Attempt): RequestBody | Promise<RequestBody> {
     provider: deployment.provider.name,
     model: attempt.context.model,
   };
-  return snapshot.plugins.beforeAttempt(guarded, facts).then(send);
+  return snapshot.plugins.beforeAttempt(guarded, facts, body);
 }
 
 function hasFields(record: Readonly<Record<string, unknown>>): boolean {

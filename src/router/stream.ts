@@ -104,10 +104,11 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     if (this.#isLeft) return undefined;
     const { request } = this.attempt;
     if (this.#isEnded) {
-      // The caller's signal or the router's closing ended the stream while this read was pending.
+      // Something else ended the stream while this read was pending: well, or with an error that is still to be told.
       const error = this.#pendingError;
       this.#pendingError = undefined;
-      throw error ?? request.cancelled();
+      if (error) throw error;
+      return undefined;
     }
     this.#isEnded = true;
     this.#stopListening();

@@ -1,4 +1,4 @@
-import { unreachable } from "../errors/upstream-error.js";
+import { UpstreamError, unreachable } from "../errors/upstream-error.js";
 import type { Clock } from "../internal/clock.js";
 import { ChunkTally } from "../protocol/chunk-tally.js";
 import type { Chunk } from "../protocol/operations.js";
@@ -44,7 +44,7 @@ export class WireSource<T> implements UpstreamSource<T> {
 
   async read(out: T[]): Promise<boolean> {
     const { decoder } = this;
-    const bytes = await this.body.read();
+    const bytes = await this.#nextBytes();
     if (bytes === undefined) {
       decoder.end(out);
       return false;
@@ -58,6 +58,16 @@ export class WireSource<T> implements UpstreamSource<T> {
     decoder.end(out);
     void this.#readTail();
     return false;
+  }
+
+  async #nextBytes(): Promise<Uint8Array | undefined> {
+    try {
+      return await this.body.read();
+    } catch (error) {
+      // R9: with all its finish reasons the answer is whole, however the connection ends.
+      if (error instanceof UpstreamError && this.decoder.summary.isComplete) return undefined;
+      throw error;
+    }
   }
 
   /** After the end marker the transport's own end is due; only then can the connection serve another request. */

@@ -272,13 +272,19 @@ describe("fallbacks of wildcard groups", () => {
     bad.always(error(500));
     const router = open.router({
       models: {
-        chat: { deployments: [deploymentOf(bad, "a")], fallbacks: ["openai/o3"], retries: 0 },
-        "openai/*": { deployments: [deploymentOf(bad, "w", { model: "*" })], fallbacks: ["openai/o4", "azure/*"], retries: 0 },
+        chat: { deployments: [deploymentOf(bad, "a")], fallbacks: ["openai/o3", "openai/o4"], retries: 0 },
+        "openai/*": { deployments: [deploymentOf(bad, "w", { model: "*" })], fallbacks: ["azure/*"], retries: 0 },
         "azure/*": [deploymentOf(azure, "z", { model: "*" })],
       },
     });
     const { routing } = await router.chat.completions.create(ask()).withRouting();
     expect(routing.attempts.map(({ group }) => group)).toEqual(["chat", "openai/*", "azure/*"]);
     expect(azure.requests[0]?.body.model).toBe("o3");
+    azure.always(error(500));
+    const thrown = await rejection(router.chat.completions.create(ask()));
+    // The budget of retries does not count moves; the second name of the same group is not tried again.
+    expect(thrown).toMatchObject({ code: "upstream_error" });
+    const groups = (thrown as { attempts: { group: string }[] }).attempts.map(({ group }) => group);
+    expect([...new Set(groups)]).toEqual(["chat", "openai/*", "azure/*"]);
   });
 });

@@ -148,6 +148,10 @@ describe("in Express", () => {
 
   it("closes the connection after refusing a body that is too large", async () => {
     const app = express();
+    app.use((_request, response, next) => {
+      response.removeHeader("connection");
+      next();
+    });
     app.use("/v1", createHandler(scriptedRouter(), { maxBodyBytes: 100 }).node);
     await serve(app);
     const client = server?.connect();
@@ -249,8 +253,8 @@ describe("in other hosts", () => {
       response.end("the host's".repeat(100_000));
       node(request, response);
     });
-    expect(await (await fetch(`${origin}/v1/chat/completions`, post())).text()).toHaveLength(1_000_000);
-    expect(router.calls).toEqual([]);
+    expect(await (await fetch(`${origin}/v1/models`)).text()).toHaveLength(1_000_000);
+    expect(router.listedFor).toEqual([]);
   });
 
   it("cancels its stream when the host answers meanwhile", async () => {
@@ -276,6 +280,9 @@ describe("in other hosts", () => {
   });
 
   it("answers over HTTP/2", async () => {
+    const warnings: Error[] = [];
+    const noteWarning = (warning: Error) => warnings.push(warning);
+    process.on("warning", noteWarning);
     const stream = scriptedStream();
     stream.push(aChunkText("one"));
     stream.end();
@@ -305,5 +312,8 @@ describe("in other hosts", () => {
     client.close();
     http2.close();
     await until(() => client.closed);
+    // HTTP/2 has no `connection` header, and Node warns of those who set it.
+    expect(warnings).toEqual([]);
+    process.off("warning", noteWarning);
   });
 });

@@ -109,6 +109,18 @@ describe("a body on its way", () => {
     }
   });
 
+  it("closes as soon as a client that was refused has stopped sending, and not before", async () => {
+    const clock = virtualClock();
+    const client = (await serve(scriptedRouter(), { maxBodyBytes: 1_000, clock })).connect();
+    client.send("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 102400\r\n\r\n").send(KIB);
+    await client.waitFor("request_too_large");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(client.isClosed).toBe(false);
+    client.send(KIB.repeat(99));
+    await client.closed();
+    expect(clock.pendingTimers).toBe(0);
+  });
+
   it("S22: is cut at the limit when it comes in chunks without end", async () => {
     const clock = virtualClock();
     const client = (await serve(scriptedRouter(), { maxBodyBytes: 10_000, clock })).connect();
@@ -417,8 +429,9 @@ describe("a client that leaves", () => {
   });
 
   it("R8: is not served when it has left before the handler was called", async () => {
+    const clock = virtualClock();
     const router = scriptedRouter();
-    const { node } = createHandler(router);
+    const { node } = createHandler(router, { clock });
     let isServed = false;
     server = await nodeServer((request, response) => {
       response.once("close", () => {
@@ -431,6 +444,8 @@ describe("a client that leaves", () => {
     client.socket.destroy();
     await until(() => isServed);
     expect(router.calls).toEqual([]);
+    // Nothing waits for a body that cannot come.
+    expect(clock.pendingTimers).toBe(0);
   });
 });
 

@@ -66,7 +66,9 @@ async function run(seed: number): Promise<void> {
           maxParallel: 1 + Math.floor(random.next() * 6),
         })),
         fallbacks: chance(0.5) ? ["other"] : [],
-        strategy: (["latency", "least-busy", "round-robin", "weighted", "cost"] as const)[Math.floor(random.next() * 5)],
+        strategy: (["latency", "least-busy", "round-robin", "weighted", "cost"] as const)[
+          Math.floor(random.next() * 5)
+        ],
       },
       other: [{ id: "other", provider: "openai-compatible", baseUrl: "http://other/v1", model: "m" }],
     },

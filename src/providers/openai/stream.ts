@@ -144,8 +144,7 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
 
   end(out: T[]): void {
     this.#out = out;
-    // The last event may lack its empty line.
-    if (!this.isDone) this.#reader.end();
+    if (!this.isDone) this.#readLastEvent();
     const { usage, isComplete } = this.summary;
     if (!isComplete) throw unreachable("stream ended before it was complete");
     if (this.#context.includeUsage && usage) {
@@ -153,6 +152,16 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
       const chunk: JsonObject = { ...this.#head, choices: [], usage: structuredClone(usage) };
       this.#takeWaiting(chunk);
       this.#deliver(chunk, undefined);
+    }
+  }
+
+  /** The last event may lack its empty line, or be the half of an event that was cut. */
+  #readLastEvent(): void {
+    try {
+      this.#reader.end();
+    } catch (error) {
+      // Cut, not unreadable: whether the answer is complete does not depend on it (R9).
+      if (!(error instanceof UpstreamError) || !error.isBadResponse) throw error;
     }
   }
 

@@ -3,5 +3,5 @@ import { takeTurns } from "./turns.js";
 
 /** Each in turn, in random order within a round; ignores load and weights. @see takeTurns for the sources, and routing §3 */
 export function roundRobin(): BuiltInStrategy {
-  return takeTurns("round-robin", () => 1);
+  return takeTurns("round-robin", false);
 }

@@ -15,29 +15,28 @@ const MAX_SKIPS = 64;
  * (https://github.com/envoyproxy/envoy/blob/main/source/common/upstream/edf_scheduler.h): one that is not eligible when
  * its turn comes loses that turn.
  */
-export function takeTurns(
-  name: string,
-  weightOf: (candidate: Candidate) => number,
-): Omit<BuiltInStrategy, "usesWeights"> {
+export function takeTurns(name: string, usesWeights: boolean): BuiltInStrategy {
   let credits = new Float64Array(0);
   let order: DeadlineOrder | undefined;
   const ties = new Ties();
   return {
     name,
     isBuiltIn: true,
+    usesWeights,
     pick(candidates, request) {
       let highest = Number.NEGATIVE_INFINITY;
       let total = 0;
+      let current = credits;
       for (let position = 0; position < candidates.length; position++) {
         // In bounds.
         const candidate = candidates[position]!;
         const { index } = candidate;
-        if (index >= credits.length) credits = enlarged(credits, index + 1);
-        const weight = weightOf(candidate);
+        if (index >= current.length) current = credits = enlarged(credits, index + 1);
+        const weight = usesWeights ? candidate.weight : 1;
         total += weight;
-        // In bounds by the line above.
-        const credit = credits[index]! + weight;
-        credits[index] = credit;
+        // In bounds by the lines above.
+        const credit = current[index]! + weight;
+        current[index] = credit;
         if (credit > highest) {
           highest = credit;
           ties.restart(position);
@@ -49,7 +48,7 @@ export function takeTurns(
       return picked;
     },
     pickAmong(source, request) {
-      order ??= new DeadlineOrder(source, weightOf, request);
+      order ??= new DeadlineOrder(source, usesWeights, request);
       return order.next(source);
     },
   };
@@ -63,18 +62,18 @@ function enlarged(numbers: Float64Array<ArrayBuffer>, least: number): Float64Arr
 
 /** A binary heap of positions by deadline. */
 class DeadlineOrder {
-  readonly #weightOf: (candidate: Candidate) => number;
+  readonly #usesWeights: boolean;
   readonly #heap: Int32Array;
   /** By position. */
   readonly #deadlines: Float64Array;
 
-  constructor(source: CandidateSource, weightOf: (candidate: Candidate) => number, request: StrategyRequest) {
-    this.#weightOf = weightOf;
+  constructor(source: CandidateSource, usesWeights: boolean, request: StrategyRequest) {
+    this.#usesWeights = usesWeights;
     this.#heap = Int32Array.from({ length: source.size }, (_, position) => position);
     // Random phases, so that many processes do not start with the same deployment.
     this.#deadlines = Float64Array.from(
       this.#heap,
-      (position) => request.random.next() / weightOf(source.at(position)),
+      (position) => request.random.next() * this.#intervalOf(source.at(position)),
     );
     this.#heapify();
   }
@@ -84,7 +83,7 @@ class DeadlineOrder {
       // A large tier is never empty.
       const position = this.#heap[0]!;
       const candidate = source.at(position);
-      this.#deadlines[position]! += 1 / this.#weightOf(candidate);
+      this.#deadlines[position]! += this.#intervalOf(candidate);
       this.#sink(0);
       if (source.isEligible(position)) return candidate;
     }
@@ -101,15 +100,20 @@ class DeadlineOrder {
     if (first < 0) return undefined;
     const now = this.#deadlines[first]!;
     for (let position = 0; position < source.size; position++) {
-      const interval = 1 / this.#weightOf(source.at(position));
+      const interval = this.#intervalOf(source.at(position));
       const behind = now - this.#deadlines[position]!;
       // Whole turns: the phases among those that wait stay as they are.
       if (behind > 0) this.#deadlines[position]! += Math.ceil(behind / interval) * interval;
     }
     const candidate = source.at(first);
-    this.#deadlines[first] = now + 1 / this.#weightOf(candidate);
+    this.#deadlines[first] = now + this.#intervalOf(candidate);
     this.#heapify();
     return candidate;
+  }
+
+  /** Between two turns of a candidate. */
+  #intervalOf(candidate: Candidate): number {
+    return this.#usesWeights ? 1 / candidate.weight : 1;
   }
 
   #heapify(): void {

@@ -3,5 +3,5 @@ import { takeTurns } from "./turns.js";
 
 /** Exact shares by weight; ignores load. Ties are random. @see takeTurns for the sources, and routing §3 */
 export function weighted(): BuiltInStrategy {
-  return { ...takeTurns("weighted", (candidate) => candidate.weight), usesWeights: true };
+  return takeTurns("weighted", true);
 }

@@ -1,0 +1,87 @@
+import { describe, expect, it } from "vitest";
+import { type FeatureName, featureNames } from "../../../src/protocol/features.js";
+import type { Operation } from "../../../src/protocol/operations.js";
+import { knownProviders } from "../../../src/providers/registry.js";
+
+const operationsOf = (name: string) =>
+  knownProviders.get(name)?.connect({
+    model: "m",
+    baseUrl: name === "azure" ? "https://r.openai.azure.com" : "http://h/v1",
+    unknownFields: "forward",
+    own: {},
+  }).operations;
+
+describe("the known providers", () => {
+  it("have names that deployments can write", () => {
+    for (const [name, provider] of knownProviders) {
+      expect(name).toMatch(/^[a-z0-9-]+$/);
+      expect(provider.name).toBe(name);
+    }
+  });
+
+  it("hold every OpenAI-compatible one, and the simulated one", () => {
+    const expected =
+      "openai openai-compatible vllm sglang llamacpp ollama localai gpustack tgi huggingface mistral groq openrouter deepseek together azure simulated";
+    for (const name of expected.split(" ")) expect(knownProviders.has(name), name).toBe(true);
+  });
+
+  it("load models on demand where the reference says so", () => {
+    const onDemand = [...knownProviders.values()].filter(({ loadsModelsOnDemand }) => loadsModelsOnDemand);
+    expect(onDemand.map(({ name }) => name).sort()).toEqual(["localai", "ollama"]);
+  });
+
+  it.each([
+    ["completions", "openai azure vllm sglang llamacpp ollama localai gpustack tgi together openai-compatible"],
+    [
+      "embeddings",
+      "openai azure vllm sglang llamacpp ollama localai gpustack mistral openrouter together openai-compatible",
+    ],
+  ] as const)("have %s where their pages say so", (operation: Operation, names) => {
+    const having = [...knownProviders.keys()].filter((name) => name !== "simulated" && operationsOf(name)?.[operation]);
+    expect(having.sort()).toEqual(names.split(" ").sort());
+  });
+
+  it.each<[string, Operation, FeatureName[], FeatureName[]]>([
+    ["openai", "chat.completions", [], []],
+    ["azure", "chat.completions", ["webSearch"], []],
+    ["vllm", "chat.completions", ["prediction"], ["file"]],
+    ["vllm", "completions", [], ["suffix"]],
+    ["sglang", "chat.completions", [], []],
+    [
+      "tgi",
+      "chat.completions",
+      ["audioOutput", "multipleChoices", "logitBias", "prediction", "webSearch", "reasoningEffort", "legacyFunctions"],
+      ["audioInput", "file", "jsonObject"],
+    ],
+    [
+      "ollama",
+      "chat.completions",
+      [
+        "toolChoiceRequired",
+        "parallelToolCallsOff",
+        "audioOutput",
+        "multipleChoices",
+        "logitBias",
+        "prediction",
+        "webSearch",
+        "legacyFunctions",
+      ],
+      ["imageUrl", "file"],
+    ],
+    ["ollama", "embeddings", [], ["tokenInput"]],
+    ["localai", "embeddings", ["dimensions"], []],
+    ["mistral", "chat.completions", ["audioOutput", "logprobs", "logitBias", "webSearch", "legacyFunctions"], []],
+    ["groq", "chat.completions", ["logprobs", "multipleChoices", "logitBias"], ["audioInput"]],
+    [
+      "deepseek",
+      "chat.completions",
+      ["parallelToolCallsOff", "multipleChoices", "seed", "logitBias"],
+      ["audioInput", "jsonSchema"],
+    ],
+    ["together", "chat.completions", [], ["audioInput"]],
+  ])("%s: %s leaves out %j and cannot do %j", (name, operation, drops, rejects) => {
+    const support = operationsOf(name)?.[operation];
+    expect(featureNames(support?.drops ?? 0).sort()).toEqual([...drops].sort());
+    expect(featureNames(support?.rejects ?? 0).sort()).toEqual([...rejects].sort());
+  });
+});
