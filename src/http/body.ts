@@ -1,22 +1,7 @@
 import { type RouterError, routerError } from "../errors/router-error.js";
 import type { Clock, Timer } from "../internal/clock.js";
 import { exceedsDepth, findJsonFault, isDeeperThan } from "../protocol/json.js";
-import type { HttpRequest } from "./http-request.js";
-
-/** What a request body may be (S22, S37). */
-export interface BodyLimits {
-  readonly maxBodyBytes: number;
-  readonly bodyTimeoutMs: number;
-  /** After `bodyGraceMs`; 0 takes any pace. */
-  readonly minBodyBytesPerSecond: number;
-  readonly bodyGraceMs: number;
-  readonly maxJsonDepth: number;
-}
-
-/** A body that has arrived: its bytes, or what a parser in front of the handler has made of them. */
-export type ReadBody =
-  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
-  | { readonly kind: "value"; readonly value: unknown };
+import type { BodyLimits, HttpRequest, ReadBody } from "./http-request.js";
 
 /**
  * Looks at the headers before a byte of the body is read.

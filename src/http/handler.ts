@@ -62,7 +62,7 @@ export type InProcessFetch = (
 export function inProcessFetch(router: HandlerTarget): InProcessFetch {
   const core: HandlerCore = { router, settings: parseHandlerOptions({}) };
   return async function fetch(input, init, options) {
-    const request = new Request(input, init);
+    const request = input instanceof Request && init === undefined ? input : new Request(input, init);
     request.signal.throwIfAborted();
     const response = await serveWeb(core, request, options?.principal);
     if (!response) throw request.signal.reason;

@@ -1,6 +1,20 @@
 import type { Cancellation } from "../internal/cancellation.js";
 import type { Principal } from "../plugins/plugin.js";
-import type { BodyLimits, ReadBody } from "./body.js";
+
+/** What a request body may be (S22, S37). */
+export interface BodyLimits {
+  readonly maxBodyBytes: number;
+  readonly bodyTimeoutMs: number;
+  /** After `bodyGraceMs`; 0 takes any pace. */
+  readonly minBodyBytesPerSecond: number;
+  readonly bodyGraceMs: number;
+  readonly maxJsonDepth: number;
+}
+
+/** A body that has arrived: its bytes, or what a parser in front of the handler has made of them. */
+export type ReadBody =
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  | { readonly kind: "value"; readonly value: unknown };
 
 /** One request as the core sees it; the web and the node adapter each have theirs. */
 export interface HttpRequest {

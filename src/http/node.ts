@@ -5,9 +5,9 @@ import type { Timer } from "../internal/clock.js";
 import type { Principal } from "../plugins/plugin.js";
 import type { AnswerStream } from "../router/call.js";
 import { answerRequest, type HandlerCore } from "./answer-request.js";
-import { type BodyLimits, BodyMeter, type ReadBody } from "./body.js";
+import { BodyMeter } from "./body.js";
 import { DONE_EVENT, errorEvent, eventsOf } from "./event-stream.js";
-import type { HttpRequest } from "./http-request.js";
+import type { BodyLimits, HttpRequest, ReadBody } from "./http-request.js";
 import type { HttpReply } from "./reply.js";
 import { findRoute, pathOf } from "./route.js";
 
@@ -150,6 +150,8 @@ class NodeExchange implements HttpRequest {
       this.#stopWaiting = () => fail(routerError("cancelled"));
       message.on("data", onData);
       message.on("end", onEnd);
+      // A host may have paused it, and then listening alone does not start it.
+      message.resume();
       if (this.isGone) this.#stopWaiting();
     });
   }
@@ -179,9 +181,7 @@ class NodeExchange implements HttpRequest {
     const response = this.#response;
     headers.push("content-length", String(Buffer.byteLength(text)));
     if (this.#mustClose()) {
-      // Both: where the header was ever removed, by the host or by Node itself, only the property counts.
       headers.push("connection", "close");
-      response.shouldKeepAlive = false;
       response.writeHead(status, headers);
       this.#endAfterDraining(text);
     } else {
@@ -196,8 +196,9 @@ class NodeExchange implements HttpRequest {
   #mustClose(): boolean {
     const message = this.#message;
     if (message.complete || message.httpVersionMajor !== 1) return false;
-    const isDrainable = !message.readableDidRead && Number(this.header("content-length")) <= DRAINABLE_BYTES;
-    return !isDrainable;
+    if (this.header("transfer-encoding") !== undefined) return true;
+    const length = Number(this.header("content-length") ?? 0);
+    return length > (message.readableDidRead ? 0 : DRAINABLE_BYTES);
   }
 
   /**

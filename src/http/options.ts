@@ -3,7 +3,7 @@ import { InvalidOptionsError } from "../errors/router-error.js";
 import { type Clock, systemClock } from "../internal/clock.js";
 import { OptionIssues } from "../router/option-issues.js";
 import type { Authenticate } from "./authenticate.js";
-import type { BodyLimits } from "./body.js";
+import type { BodyLimits } from "./http-request.js";
 
 /** How a handler receives requests. Whatever is left out has a safe default. */
 export interface HandlerOptions {

@@ -4,9 +4,9 @@ import type { Clock, Timer } from "../internal/clock.js";
 import type { Principal } from "../plugins/plugin.js";
 import type { AnswerStream } from "../router/call.js";
 import { answerRequest, type HandlerCore } from "./answer-request.js";
-import { type BodyLimits, BodyMeter, type ReadBody } from "./body.js";
+import { BodyMeter } from "./body.js";
 import { DONE_EVENT, errorEvent, eventsOf } from "./event-stream.js";
-import type { HttpRequest } from "./http-request.js";
+import type { BodyLimits, HttpRequest, ReadBody } from "./http-request.js";
 import type { HttpReply } from "./reply.js";
 import { findRoute } from "./route.js";
 

@@ -30,8 +30,8 @@ export class Attempt {
   readonly startedAt: number;
   ttftMs: number | undefined;
   readonly #lease: Lease;
-  /** What happens when a deadline passes: whoever waits for the upstream meets the error. */
-  onExpired: (error: UpstreamError | RouterError) => void = (error) => this.cancelUpstream(error);
+  /** What happens when a deadline passes; without it whoever waits for the upstream meets the error. */
+  onExpired: ((error: UpstreamError | RouterError) => void) | undefined;
   #cancelUpstream: ((reason: unknown) => void) | undefined;
   #stopListening: () => void;
   #isEnded = false;
@@ -58,14 +58,44 @@ export class Attempt {
       clock: runtime.clock,
       random: runtime.random,
     };
-    this.deadlines = new AttemptDeadlines(runtime.clock, {
-      ...waits(request, lease),
-      deadlineAt: request.deadlineAt,
-      isStreaming: checked.isStreaming,
-      onExpired: (which) => this.onExpired(this.#timeoutError(which)),
-    });
+    this.deadlines = this.#startDeadlines(lease);
     this.#stopListening = request.cancellation.onCancel((reason) => this.cancelUpstream(reason));
     emitAttemptStarted(runtime, this);
+  }
+
+  /** How long each part of the attempt may take (routing §7); a deployment's own settings win over the group's. */
+  #startDeadlines({ group, candidate }: Lease): AttemptDeadlines {
+    const { request, deployment } = this;
+    const { health } = candidate;
+    const { timeouts } = group.settings;
+    const own = deployment.timeouts;
+    const { isStreaming, hasReasoning } = request.checked;
+    const predictedMs = isStreaming
+      ? health.predictedTtftMs(request.promptTokens)
+      : health.predictedDurationMs(request.promptTokens, group.health.p95OutputTokens);
+    const answerMs = answerTimeoutMs({
+      isStreaming,
+      firstTokenMs: own.firstTokenMs ?? timeouts.firstTokenMs,
+      totalMs: own.totalMs ?? timeouts.totalMs,
+      predictedMs,
+      isReasoning: hasReasoning,
+      loadsModelsOnDemand: deployment.provider.loadsModelsOnDemand ?? false,
+    });
+    return new AttemptDeadlines(this.runtime.clock, {
+      connectMs: own.connectMs ?? timeouts.connectMs,
+      answerMs,
+      idleMs: idleTimeoutMs(own.idleMs ?? timeouts.idleMs, hasReasoning),
+      stallMs: own.stallMs ?? timeouts.stallMs,
+      deadlineAt: request.deadlineAt,
+      isStreaming,
+      onExpired: (which) => this.#expire(which),
+    });
+  }
+
+  #expire(which: ExpiredDeadline): void {
+    const error = this.#timeoutError(which);
+    if (this.onExpired) this.onExpired(error);
+    else this.cancelUpstream(error);
   }
 
   /** Tells how the call under way can be ended; it is, at once, if that was asked for before. */
@@ -215,28 +245,4 @@ function estimatedUsage(promptTokens: number, outputLength: number): Usage {
   const prompt = Math.ceil(promptTokens);
   const completion = Math.ceil(outputLength / UNITS_PER_TOKEN);
   return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
-}
-
-/** How long each part of the attempt may take (routing §7); a deployment's own settings win over the group's. */
-function waits(request: RequestState, { group, candidate }: Lease) {
-  const { deployment, health } = candidate;
-  const own = deployment.timeouts;
-  const { isStreaming, hasReasoning } = request.checked;
-  const totalMs = own.totalMs ?? group.settings.timeouts.totalMs;
-  const predictedMs = isStreaming
-    ? health.predictedTtftMs(request.promptTokens)
-    : health.predictedDurationMs(request.promptTokens, group.health.p95OutputTokens);
-  return {
-    connectMs: own.connectMs ?? group.settings.timeouts.connectMs,
-    answerMs: answerTimeoutMs({
-      isStreaming,
-      firstTokenMs: own.firstTokenMs ?? group.settings.timeouts.firstTokenMs,
-      totalMs,
-      predictedMs,
-      isReasoning: hasReasoning,
-      loadsModelsOnDemand: deployment.provider.loadsModelsOnDemand ?? false,
-    }),
-    idleMs: idleTimeoutMs(own.idleMs ?? group.settings.timeouts.idleMs, hasReasoning),
-    stallMs: own.stallMs ?? group.settings.timeouts.stallMs,
-  };
 }

@@ -115,7 +115,8 @@ async function callWire(
   await checkResponse(attempt, upstream, exchange, response);
   if (!context.isStreaming) {
     const text = await response.body.text(MAX_REPLY_BYTES);
-    return { kind: "reply", reply: upstream.decodeReply({ ...response, text }, context) };
+    const { status, headers: answered } = response;
+    return { kind: "reply", reply: upstream.decodeReply({ status, headers: answered, text }, context) };
   }
   const decoder =
     request.call.form === "text" && !hasTransforms(request)

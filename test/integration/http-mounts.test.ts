@@ -246,6 +246,15 @@ describe("in other hosts", () => {
     expect(await statusOf(`${origin}/v1/chat/completions`, post())).toBe(200);
   });
 
+  it("reads a body that the host has paused", async () => {
+    const { node } = createHandler(scriptedRouter());
+    const origin = await serve((request, response) => {
+      request.pause();
+      setImmediate(() => node(request, response));
+    });
+    expect(await statusOf(`${origin}/v1/chat/completions`, post())).toBe(200);
+  });
+
   it("leaves a response alone that the host has already answered", async () => {
     const router = scriptedRouter();
     const { node } = createHandler(router);

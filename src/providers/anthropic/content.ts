@@ -40,10 +40,16 @@ function partBlocks(part: unknown, report: DroppedFields): Block[] {
   }
 }
 
-/** `cache_control` goes out as it is; OpenAI's own mark becomes one. At most four may stand in a request. */
+/** The block, marked as the end of what is to be cached where its source is. */
 export function withCacheMark(block: Block, source: JsonObject): Block {
-  if (isJsonObject(source.cache_control)) return { ...block, cache_control: source.cache_control };
-  return isJsonObject(source.prompt_cache_breakpoint) ? { ...block, cache_control: { type: "ephemeral" } } : block;
+  const mark = cacheMark(source);
+  return mark ? { ...block, cache_control: mark } : block;
+}
+
+/** `cache_control` goes out as it is; OpenAI's own mark becomes one. At most four may stand in a request. */
+export function cacheMark({ cache_control: own, prompt_cache_breakpoint: breakpoint }: JsonObject): JsonObject | undefined {
+  if (isJsonObject(own)) return own;
+  return isJsonObject(breakpoint) ? { type: "ephemeral" } : undefined;
 }
 
 function imageBlock(image: unknown, report: DroppedFields): Block {

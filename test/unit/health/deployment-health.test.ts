@@ -365,6 +365,19 @@ describe("half-open (routing §5)", () => {
     expect(health.snapshot(clock.time).state).toBe(state);
   });
 
+  test("a recovery forgets the failures before it", () => {
+    const { clock, run, fail, availability } = aScene();
+    for (let pair = 0; pair < 5; pair++) {
+      run("ok");
+      fail(1);
+    }
+    expect(availability()).toBe("cooling-down");
+    clock.time += 5_000;
+    run("ok");
+    fail(4);
+    expect(availability()).toBe("available");
+  });
+
   test("reports the recovery", () => {
     const { clock, run, transitions } = halfOpen();
     run("ok");

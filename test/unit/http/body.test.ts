@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { RouterError } from "../../../src/errors/router-error.js";
-import { type BodyLimits, BodyMeter, checkBodyHeaders, parseBody } from "../../../src/http/body.js";
-import type { HttpRequest } from "../../../src/http/http-request.js";
+import { BodyMeter, checkBodyHeaders, parseBody } from "../../../src/http/body.js";
+import type { BodyLimits, HttpRequest } from "../../../src/http/http-request.js";
 import { virtualClock } from "../../../src/testing/virtual-clock.js";
 
 const limits: BodyLimits = {

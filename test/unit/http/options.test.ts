@@ -1,7 +1,10 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import { InvalidOptionsError } from "../../../src/errors/router-error.js";
-import { type HandlerOptions, parseHandlerOptions } from "../../../src/http/options.js";
+import { type HandlerOptions, handlerSchema, parseHandlerOptions } from "../../../src/http/options.js";
 import { systemClock } from "../../../src/internal/clock.js";
+import { inputLimitsSchema } from "../../../src/router/input-limits.js";
 
 function issuesOf(options: unknown): string[] {
   try {
@@ -66,6 +69,38 @@ describe("handler options", () => {
       "maxJsonDepth: expected at most 512, received 513",
       'stallTimeoutMs: expected a finite number, received "60"',
     ]);
+  });
+
+  it("stand in docs and docstrings with the defaults that they have", () => {
+    const routersLimits = inputLimitsSchema.parse({});
+    const defaults: Record<keyof HandlerOptions, unknown> = {
+      ...parseHandlerOptions({}),
+      authenticate: "–",
+      maxBodyBytes: routersLimits.bodyBytes,
+      bodyTimeoutMs: routersLimits.bodyTimeMs,
+      minBodyBytesPerSecond: routersLimits.bodyBytesPerSecond,
+      bodyGraceMs: routersLimits.bodyGraceMs,
+      maxJsonDepth: routersLimits.jsonDepth,
+      clock: "the machine's",
+    };
+    expect(Object.keys(handlerSchema.shape).sort()).toEqual(
+      Object.keys(defaults)
+        .filter((name) => name !== "limits")
+        .sort(),
+    );
+    const read = (path: string) => readFileSync(resolve(import.meta.dirname, "../../..", path), "utf8");
+    const [docs, source] = [read("docs/http.md"), read("src/http/options.ts")];
+    for (const name of Object.keys(handlerSchema.shape) as (keyof HandlerOptions)[]) {
+      const shown = name === "basePath" ? `\`"${defaults[name]}"\`` : String(defaults[name]);
+      expect(docs).toContain(`| \`${name}\` | ${shown} |`);
+      if (name === "authenticate") continue;
+      const docstring =
+        source
+          .slice(0, source.indexOf(`readonly ${name}?`))
+          .split("@default")
+          .at(-1) ?? "";
+      expect(docstring).toContain(name === "basePath" ? '"/v1"' : shown);
+    }
   });
 
   it("refuse what is no object", () => {

@@ -1,0 +1,269 @@
+import type { DeploymentHealth } from "../health/deployment-health.js";
+import type { GroupHealth } from "../health/group-health.js";
+import type { FeatureSet } from "../protocol/features.js";
+import type { Operation } from "../protocol/operations.js";
+import type { Strategy } from "./candidate.js";
+import type { ChoiceRequest, PooledCandidate } from "./candidates.js";
+import { capabilityExclusion, isUsable } from "./eligibility.js";
+import type { BuiltInStrategy, CandidateSource } from "./strategies/built-in-strategy.js";
+
+/** Up to this many deployments of a tier are compared, all of them (routing §3). */
+const LARGEST_SCAN = 256;
+/** Of more, this many random ones. */
+const SAMPLE = 16;
+/** Draws in search of them, before all are looked at. */
+const MOST_DRAWS = 64;
+/** Deployments of a large tier that are not free, of which a choice asks so many whether they are by now. */
+const CHECKS = 16;
+
+/** The deployments of one tier, with the strategy that has their state. */
+export class Tier implements CandidateSource {
+  readonly candidates: readonly PooledCandidate[];
+  readonly #strategy: Strategy;
+  /** The same object, where it is ours. */
+  readonly #builtIn: BuiltInStrategy | undefined;
+  /** Features that some deployment cannot serve, and the smallest context window: within them everyone is capable. */
+  readonly #impossible: Readonly<Record<Operation, FeatureSet>>;
+  readonly #narrowest: number;
+
+  readonly #group: GroupHealth;
+  readonly #generation: number;
+  /** Changes of the group that are in {@link #free} and {@link #rest}. */
+  #changesSeen = -1;
+  /** Everyone is in one of the two: those that certainly may be used now, and those to be asked. In no order. */
+  readonly #free: PooledCandidate[] = [];
+  readonly #rest: PooledCandidate[] = [];
+  /** Where in its list a candidate is: by index within the tier. */
+  readonly #positions: Int32Array;
+  readonly #isInFree: Uint8Array;
+  readonly #byHealth: ReadonlyMap<DeploymentHealth, PooledCandidate>;
+  readonly #firstIndex: number;
+  #nextCheck = 0;
+
+  /** Reused by every choice. */
+  readonly #scratch: PooledCandidate[] = [];
+  #compared: readonly PooledCandidate[] = [];
+  /** Of the choice under way, for {@link isEligible}. */
+  #request: ChoiceRequest | undefined;
+  #isRepeat = false;
+
+  constructor(candidates: readonly PooledCandidate[], group: GroupHealth, strategy: Strategy | BuiltInStrategy) {
+    this.candidates = candidates;
+    this.#strategy = strategy;
+    this.#builtIn = "isBuiltIn" in strategy ? strategy : undefined;
+    const union = (operation: Operation) =>
+      candidates.reduce((set, candidate) => set | candidate.impossibleFeatures(operation), 0);
+    this.#impossible = {
+      "chat.completions": union("chat.completions"),
+      completions: union("completions"),
+      embeddings: union("embeddings"),
+    };
+    this.#narrowest = candidates.reduce((least, { contextWindow }) => Math.min(least, contextWindow), Infinity);
+    this.#group = group;
+    this.#generation = group.generation;
+    this.#positions = new Int32Array(candidates.length);
+    this.#isInFree = new Uint8Array(candidates.length);
+    this.#byHealth = new Map(candidates.map((candidate) => [candidate.health, candidate]));
+    this.#firstIndex = candidates[0]?.index ?? 0;
+  }
+
+  /** @param isRepeat - Tried ones may serve, but those ruled out. */
+  choose(request: ChoiceRequest, isRepeat: boolean): PooledCandidate | undefined {
+    this.#request = request;
+    this.#isRepeat = isRepeat;
+    this.#catchUp();
+    const isEveryoneIn = this.#areAllCapable(request) && (isRepeat ? request.ruledOut : request.tried).length === 0;
+    const picked =
+      this.candidates.length > LARGEST_SCAN
+        ? this.#chooseOfMany(request, isEveryoneIn)
+        : this.#chooseOfAll(request, isEveryoneIn);
+    this.#request = undefined;
+    return picked;
+  }
+
+  get comparedCount(): number {
+    return this.#compared.length;
+  }
+
+  considered(): string[] {
+    return this.#compared.map(({ id }) => id);
+  }
+
+  costs(candidates: readonly PooledCandidate[], request: ChoiceRequest): number[] | undefined {
+    return candidates.length === 0 ? undefined : this.#builtIn?.costs?.(candidates, request);
+  }
+
+  get size(): number {
+    return this.candidates.length;
+  }
+  at(position: number): PooledCandidate {
+    // Positions are below `size`, as the interface says.
+    return this.candidates[position]!;
+  }
+  isEligible(position: number): boolean {
+    const request = this.#request;
+    const candidate = this.at(position);
+    return request !== undefined && isUsable(candidate, request.now) && this.#isIn(candidate, request);
+  }
+
+  #chooseOfAll(request: ChoiceRequest, isEveryoneIn: boolean): PooledCandidate | undefined {
+    const free = this.#free;
+    const rest = this.#rest;
+    const scratch = this.#scratch;
+    let count = 0;
+    for (let position = 0; position < rest.length; position++) {
+      // In bounds.
+      const candidate = rest[position]!;
+      if (!isUsable(candidate, request.now) || !(isEveryoneIn || this.#isIn(candidate, request))) continue;
+      if (request.isReplayable && candidate.health.wantsProbe(request.now)) return this.#takeProbe(candidate);
+      scratch[count++] = candidate;
+    }
+    if (count === 0 && isEveryoneIn) return this.#pick(free, request);
+    for (let position = 0; position < free.length; position++) {
+      // In bounds.
+      const candidate = free[position]!;
+      if (isEveryoneIn || this.#isIn(candidate, request)) scratch[count++] = candidate;
+    }
+    return this.#pickOfScratch(count, request);
+  }
+
+  #chooseOfMany(request: ChoiceRequest, isEveryoneIn: boolean): PooledCandidate | undefined {
+    const free = this.#free;
+    const rest = this.#rest;
+    const scratch = this.#scratch;
+    let count = 0;
+    const checks = Math.min(CHECKS, rest.length);
+    for (let check = 0; check < checks; check++) {
+      this.#nextCheck = (this.#nextCheck + 1) % rest.length;
+      // In bounds by the remainder.
+      const candidate = rest[this.#nextCheck]!;
+      if (!isUsable(candidate, request.now) || !(isEveryoneIn || this.#isIn(candidate, request))) continue;
+      if (request.isReplayable && candidate.health.wantsProbe(request.now)) return this.#takeProbe(candidate);
+      scratch[count++] = candidate;
+    }
+
+    if (this.#builtIn?.pickAmong !== undefined) {
+      // Ours pick from what the source holds: candidates of this tier.
+      const picked = this.#builtIn.pickAmong(this, request) as PooledCandidate | undefined;
+      this.#compared = picked === undefined ? [] : [picked];
+      return picked;
+    }
+    for (let draw = 0; draw < MOST_DRAWS && count < SAMPLE && free.length > 0; draw++) {
+      // In bounds: `next` is below 1.
+      const candidate = free[Math.floor(request.random.next() * free.length)]!;
+      if (!(isEveryoneIn || this.#isIn(candidate, request))) continue;
+      let earlier = 0;
+      while (earlier < count && scratch[earlier] !== candidate) earlier++;
+      if (earlier === count) scratch[count++] = candidate;
+    }
+    if (count === 0) count = this.#drawFromAll(request);
+    return this.#pickOfScratch(count, request);
+  }
+
+  /** Nearly nobody is eligible: looks at everyone, and keeps a uniform sample (reservoir sampling, Algorithm R). */
+  #drawFromAll(request: ChoiceRequest): number {
+    const { candidates } = this;
+    const scratch = this.#scratch;
+    let seen = 0;
+    for (let position = 0; position < candidates.length; position++) {
+      if (!this.isEligible(position)) continue;
+      const slot = seen < SAMPLE ? seen : Math.floor(request.random.next() * (seen + 1));
+      // In bounds.
+      if (slot < SAMPLE) scratch[slot] = candidates[position]!;
+      seen++;
+    }
+    return Math.min(seen, SAMPLE);
+  }
+
+  #takeProbe(candidate: PooledCandidate): PooledCandidate {
+    this.#compared = [candidate];
+    return candidate;
+  }
+
+  #pickOfScratch(count: number, request: ChoiceRequest): PooledCandidate | undefined {
+    const scratch = this.#scratch;
+    // Only where it differs: setting a length is slow.
+    if (scratch.length !== count) scratch.length = count;
+    return this.#pick(scratch, request);
+  }
+
+  #pick(candidates: readonly PooledCandidate[], request: ChoiceRequest): PooledCandidate | undefined {
+    this.#compared = candidates;
+    if (candidates.length === 0) return undefined;
+    // One of the list, as the contract says; of strategies that are not ours the next line makes sure.
+    const picked = this.#strategy.pick(candidates, request) as PooledCandidate;
+    if (this.#builtIn === undefined && !candidates.includes(picked)) {
+      throw new TypeError(`The strategy "${this.#strategy.name}" did not return one of its candidates`);
+    }
+    return picked;
+  }
+
+  #areAllCapable(request: ChoiceRequest): boolean {
+    const impossibleFeatures = this.#impossible[request.operation];
+    return (
+      impossibleFeatures >= 0 &&
+      (impossibleFeatures & request.features) === 0 &&
+      request.promptTokens + request.maxOutputTokens <= this.#narrowest &&
+      request.largerWindowThan === undefined &&
+      request.requiredTags.length === 0 &&
+      request.requiredRegion === undefined
+    );
+  }
+
+  /** Is the candidate one of those that the request may go to? */
+  #isIn(candidate: PooledCandidate, request: ChoiceRequest): boolean {
+    const barred = this.#isRepeat ? request.ruledOut : request.tried;
+    return !barred.includes(candidate.id) && capabilityExclusion(candidate, request) === undefined;
+  }
+
+  /** Brings the lists up to date with the accounts. */
+  #catchUp(): void {
+    const group = this.#group;
+    const isCurrent = this.#generation === group.generation;
+    if (this.#changesSeen === group.changes && isCurrent) return;
+    // Of an older configuration: the group's changes are no longer those of all its members.
+    if (this.#changesSeen < 0 || !isCurrent || !this.#follow(group)) this.#sortAll();
+    this.#changesSeen = group.changes;
+  }
+
+  /** @returns false when the changes are too many to follow. */
+  #follow(group: GroupHealth): boolean {
+    for (let change = this.#changesSeen; change < group.changes; change++) {
+      const health = group.changeAt(change);
+      if (health === undefined) return false;
+      const candidate = this.#byHealth.get(health);
+      if (candidate !== undefined) this.#move(candidate);
+    }
+    return true;
+  }
+
+  #sortAll(): void {
+    this.#free.length = 0;
+    this.#rest.length = 0;
+    for (const candidate of this.candidates) this.#add(candidate);
+  }
+
+  #move(candidate: PooledCandidate): void {
+    const local = candidate.index - this.#firstIndex;
+    const isInFree = this.#isInFree[local] === 1;
+    if (isInFree === candidate.health.isFree) return;
+    const list = isInFree ? this.#free : this.#rest;
+    // The candidate is in the list: it is not empty, and the position is within it.
+    const last = list.pop()!;
+    if (last !== candidate) {
+      const position = this.#positions[local]!;
+      list[position] = last;
+      this.#positions[last.index - this.#firstIndex] = position;
+    }
+    this.#add(candidate);
+  }
+
+  #add(candidate: PooledCandidate): void {
+    const local = candidate.index - this.#firstIndex;
+    const { isFree } = candidate.health;
+    const list = isFree ? this.#free : this.#rest;
+    this.#isInFree[local] = isFree ? 1 : 0;
+    this.#positions[local] = list.length;
+    list.push(candidate);
+  }
+}
