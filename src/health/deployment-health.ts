@@ -128,6 +128,8 @@ const LEAST_PREDICTING_SAMPLES = 4;
  */
 export class DeploymentHealth {
   readonly id: string;
+  /** Reasoning was seen from it: it may be silent for longer (routing §7). */
+  hasReasoned = false;
   readonly #clock: Clock;
   readonly #random: Random;
   #settings: CooldownSettings;

@@ -69,7 +69,8 @@ export class Attempt {
     const { health } = candidate;
     const { timeouts } = group.settings;
     const own = deployment.timeouts;
-    const { isStreaming, hasReasoning } = request.checked;
+    const { isStreaming } = request.checked;
+    const isReasoning = request.checked.hasReasoning || health.hasReasoned;
     const predictedMs = isStreaming
       ? health.predictedTtftMs(request.promptTokens)
       : health.predictedDurationMs(request.promptTokens, group.health.p95OutputTokens);
@@ -78,13 +79,13 @@ export class Attempt {
       firstTokenMs: own.firstTokenMs ?? timeouts.firstTokenMs,
       totalMs: own.totalMs ?? timeouts.totalMs,
       predictedMs,
-      isReasoning: hasReasoning,
+      isReasoning,
       loadsModelsOnDemand: deployment.provider.loadsModelsOnDemand ?? false,
     });
     return new AttemptDeadlines(this.runtime.clock, {
       connectMs: own.connectMs ?? timeouts.connectMs,
       answerMs,
-      idleMs: idleTimeoutMs(own.idleMs ?? timeouts.idleMs, hasReasoning),
+      idleMs: idleTimeoutMs(own.idleMs ?? timeouts.idleMs, isReasoning),
       stallMs: own.stallMs ?? timeouts.stallMs,
       deadlineAt: request.deadlineAt,
       isStreaming,
@@ -115,6 +116,13 @@ export class Attempt {
     this.ttftMs = now - this.startedAt;
     this.request.ttftMs ??= now - this.request.startedAt;
     emitFirstToken(this.runtime, this, this.ttftMs);
+  }
+
+  /** The model reasons: from here on it may be silent for longer. */
+  noteReasoning(): void {
+    this.#lease.candidate.health.hasReasoned = true;
+    const idleMs = this.deployment.timeouts.idleMs ?? this.group.settings.timeouts.idleMs;
+    this.deadlines.setIdleMs(idleTimeoutMs(idleMs, true));
   }
 
   /** The complete answer came. */

@@ -122,7 +122,7 @@ async function callWire(
     request.call.form === "text" && !hasTransforms(request)
       ? (upstream.openTextStream?.(context) ?? jsonTextStream(upstream, context))
       : upstream.openStream(context);
-  const source = new WireSource<Chunk | string>(response.body, exchange, decoder, attempt.deadlines, runtime.clock);
+  const source = new WireSource<Chunk | string>(response.body, exchange, decoder, attempt, runtime.clock);
   return { kind: "source", source };
 }
 
@@ -139,7 +139,7 @@ async function callDirect(attempt: Attempt, upstream: DirectUpstream, body: Requ
   if (answer.kind === "reply") return answer;
   const isText = request.call.form === "text" && !hasTransforms(request);
   const render = isText ? (chunk: Chunk) => JSON.stringify(chunk) : (chunk: Chunk) => chunk;
-  const source = new DirectSource<Chunk | string>(answer.chunks, attempt.deadlines, render, context.includeUsage, stopped);
+  const source = new DirectSource<Chunk | string>(answer.chunks, attempt, render, context.includeUsage, stopped);
   return { kind: "source", source };
 }
 

@@ -24,13 +24,21 @@ const TAIL_MS = 1_000;
 /** How much of it may come. */
 const TAIL_BYTES = 65_536;
 
+/** What a source tells its attempt. */
+export interface SourceListener {
+  readonly deadlines: AttemptDeadlines;
+  noteReasoning(): void;
+}
+
 /** A stream that comes over HTTP. */
 export class WireSource<T> implements UpstreamSource<T> {
+  #hasReasoning = false;
+
   constructor(
     private readonly body: ResponseBody,
     private readonly exchange: Exchange,
     private readonly decoder: StreamDecoder<T>,
-    private readonly deadlines: AttemptDeadlines,
+    private readonly attempt: SourceListener,
     private readonly clock: Clock,
   ) {}
 
@@ -49,11 +57,16 @@ export class WireSource<T> implements UpstreamSource<T> {
       decoder.end(out);
       return false;
     }
-    this.deadlines.bytes();
+    const { deadlines } = this.attempt;
+    deadlines.bytes();
     const before = out.length;
     decoder.push(bytes, out);
+    if (!this.#hasReasoning && decoder.summary.hasReasoning) {
+      this.#hasReasoning = true;
+      this.attempt.noteReasoning();
+    }
     // A role alone is no content: the first token is still waited for.
-    if (out.length > before && decoder.contentAt !== undefined) this.deadlines.content();
+    if (out.length > before && decoder.contentAt !== undefined) deadlines.content();
     if (!decoder.isDone) return true;
     decoder.end(out);
     void this.#readTail();
@@ -101,7 +114,7 @@ export class DirectSource<T> implements UpstreamSource<T> {
    */
   constructor(
     chunks: AsyncIterable<Chunk>,
-    private readonly deadlines: AttemptDeadlines,
+    private readonly attempt: SourceListener,
     private readonly render: (chunk: Chunk) => T,
     private readonly includeUsage: boolean,
     private readonly stopped: Promise<never>,
@@ -121,10 +134,12 @@ export class DirectSource<T> implements UpstreamSource<T> {
       if (!this.summary.isComplete) throw unreachable("stream ended before it was complete");
       return false;
     }
-    this.deadlines.bytes();
-    this.deadlines.content();
+    const { attempt, summary } = this;
+    attempt.deadlines.content();
     const chunk = result.value;
-    this.summary.add(chunk);
+    const hadReasoning = summary.hasReasoning;
+    summary.add(chunk);
+    if (summary.hasReasoning && !hadReasoning) attempt.noteReasoning();
     if (chunk.choices.length === 0 && !this.includeUsage) return true;
     out.push(this.render(chunk));
     return true;

@@ -237,10 +237,12 @@ describe("after the commit point", () => {
   });
 
   it.each([
-    { fault: "silence", after: 15_000, code: "upstream_timeout" },
-  ])("R7: interrupts a stream after $after ms of $fault", async ({ after, code }) => {
+    { fault: "silence", after: 15_000, options: { stallAfterEvents: 3 } },
+    { fault: "silence while it reasons", after: 30_000, options: { reasoning: "Hm.", stallAfterEvents: 4 } },
+  ])("R7: interrupts a stream after $after ms of $fault", async ({ after, options }) => {
+    const code = "upstream_timeout";
     const clock = virtualClock();
-    const bad = await upstream(stream({ chunks: ["Hel", "lo"], stallAfterEvents: 3 }));
+    const bad = await upstream(stream({ chunks: ["Hel", "lo"], ...options }));
     const { chat } = router([bad], {}, { clock });
     const { data, routing } = await chat.completions.create({ model: "chat", messages: HELLO, stream: true }).withRouting();
     const delivered = deliver(data);
