@@ -2,6 +2,7 @@ import { randomId } from "../internal/random.js";
 import type { ChatChunk, ChatChunkChoice, ChatDelta, ChoiceLogprobs, FinishReason } from "../protocol/chat.js";
 import type { Chunk } from "../protocol/operations.js";
 import type { Usage } from "../protocol/usage.js";
+import { createdOf } from "./openai/created.js";
 import { RunningSummary } from "./openai/running-summary.js";
 import { boundedIndex } from "./openai/tool-calls.js";
 import type { AttemptContext } from "./provider.js";
@@ -9,7 +10,10 @@ import type { AttemptContext } from "./provider.js";
 /** One choice of a stream, as far as it has come. */
 interface OpenChoice {
   calls: number;
+  /** Its finish reason is known. */
   isFinished: boolean;
+  /** Its finish reason has been sent. */
+  isSent: boolean;
 }
 
 /** A tool call as its upstream announces it. */
@@ -34,6 +38,7 @@ export class ChatChunks {
   #head: Pick<ChatChunk, "id" | "object" | "created" | "model"> | undefined;
   readonly #choices = new Map<number, OpenChoice>();
   #delivered = 0;
+  #createdSeconds: number | undefined;
 
   constructor(context: AttemptContext) {
     this.#context = context;
@@ -42,6 +47,11 @@ export class ChatChunks {
   /** The model that the upstream reports (wire C2): what comes before the first chunk counts. */
   reportModel(model: string | undefined): void {
     if (!this.#head) this.summary.model ??= model;
+  }
+
+  /** When the answer began, in Unix seconds, where the upstream says so (wire C3): what comes before the first chunk counts. */
+  reportCreated(seconds: number | undefined): void {
+    if (!this.#head) this.#createdSeconds ??= seconds;
   }
 
   /** Sends the role of a choice, unless it has been sent. Everything else of a choice does that by itself. */
@@ -119,12 +129,20 @@ export class ChatChunks {
     return [...this.#choices.keys()];
   }
 
+  /** The finish reason of a choice is known, and sent later; or what was taken for its end was none. */
+  setFinished(index: number, isFinished: boolean): void {
+    const choice = this.#opened(index);
+    if (choice.isFinished === isFinished) return;
+    choice.isFinished = isFinished;
+    this.summary.finished += isFinished ? 1 : -1;
+  }
+
   /** Sends the finish reason of a choice, once. */
   finish(index: number, reason: FinishReason): void {
     const choice = this.#opened(index);
-    if (choice.isFinished) return;
-    choice.isFinished = true;
-    this.summary.finished += 1;
+    if (choice.isSent) return;
+    choice.isSent = true;
+    this.setFinished(index, true);
     this.summary.finishReason ??= reason;
     this.contentAt ??= this.#delivered;
     this.#push([{ index, delta: {}, finish_reason: reason }], null);
@@ -140,7 +158,7 @@ export class ChatChunks {
   #opened(index: number): OpenChoice {
     let choice = this.#choices.get(index);
     if (!choice) {
-      choice = { calls: 0, isFinished: false };
+      choice = { calls: 0, isFinished: false, isSent: false };
       this.#choices.set(index, choice);
       this.summary.begun += 1;
       this.#push([{ index, delta: { role: "assistant", content: "" }, finish_reason: null }], null);
@@ -170,7 +188,7 @@ export class ChatChunks {
     return {
       id: randomId(random, "chatcmpl-"),
       object: "chat.completion.chunk",
-      created: Math.floor(clock.wallNow() / 1_000),
+      created: createdOf(this.#createdSeconds, clock.wallNow()),
       model: this.summary.model ?? model,
     };
   }

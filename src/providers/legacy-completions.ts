@@ -48,9 +48,13 @@ export function withLegacyCompletions(chat: ChatUpstream): WireUpstream {
         : chat.encode(body, context),
     authorize: (request, apiKey) => chat.authorize(request, apiKey),
     decodeReply: (response, context) =>
-      isLegacy(context) ? completionOf(chat.decodeReply(response, chatContext(context))) : chat.decodeReply(response, context),
+      isLegacy(context)
+        ? completionOf(chat.decodeReply(response, chatContext(context)))
+        : chat.decodeReply(response, context),
     openStream: (context) =>
-      isLegacy(context) ? new CompletionStream(chat.openStream(chatContext(context)), context) : chat.openStream(context),
+      isLegacy(context)
+        ? new CompletionStream(chat.openStream(chatContext(context)), context)
+        : chat.openStream(context),
     decodeError: (response, context) => chat.decodeError(response, context),
   };
 }

@@ -253,6 +253,17 @@ describe("after the commit point", () => {
     expect((await routing.done).outcome).toBe("interrupted");
   });
 
+  it("S34: a tool call that the stream broke off is never sold as complete", async () => {
+    const call = { name: "weather", arguments: { city: "Bern" } };
+    const bad = await upstream(stream({ toolCalls: [call], cutAfterEvents: 3, msPerToken: 20 }));
+    const { chat } = router([bad]);
+    const { data, routing } = await chat.completions.create({ model: "chat", messages: HELLO, stream: true }).withRouting();
+    const { finishReason, error: thrown } = await deliver(data);
+    expect(finishReason).toBeUndefined();
+    expect(thrown).toMatchObject({ code: "upstream_unreachable" });
+    expect((await routing.done).outcome).toBe("interrupted");
+  });
+
   it("S31: a missing [DONE] after the finish reason is a complete answer", async () => {
     const fine = await upstream(stream({ chunks: ["Hello"], done: false }));
     const { chat } = router([fine]);

@@ -773,7 +773,7 @@ describe("the undici transport", () => {
     await until(() => server.openConnections === 0);
   });
 
-  it("S27: closes the longest unused idle connections when there are too many pools, but none in use", async () => {
+  it("S27, R20: closes the longest unused idle connections when there are too many pools, but none in use", async () => {
     transport = undiciTransport({ maxPools: 2 });
     const server = await serve((connection, { number }) => {
       if (number > 1) connection.write(wireResponse("ok"));

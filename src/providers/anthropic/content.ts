@@ -47,7 +47,10 @@ export function withCacheMark(block: Block, source: JsonObject): Block {
 }
 
 /** `cache_control` goes out as it is; OpenAI's own mark becomes one. At most four may stand in a request. */
-export function cacheMark({ cache_control: own, prompt_cache_breakpoint: breakpoint }: JsonObject): JsonObject | undefined {
+export function cacheMark({
+  cache_control: own,
+  prompt_cache_breakpoint: breakpoint,
+}: JsonObject): JsonObject | undefined {
   if (isJsonObject(own)) return own;
   return isJsonObject(breakpoint) ? { type: "ephemeral" } : undefined;
 }

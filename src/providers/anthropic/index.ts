@@ -42,7 +42,11 @@ function connect(settings: ProviderSettings): ChatUpstream {
   const writer = new RequestWriter(own, settings);
   const credential =
     own.auth === "bearer" ? new CredentialHeader("authorization", "Bearer ") : new CredentialHeader("x-api-key");
-  const get = (query: string): EncodedRequest => ({ method: "GET", path: `${prefix}/models${query}`, headers: headers.get });
+  const get = (query: string): EncodedRequest => ({
+    method: "GET",
+    path: `${prefix}/models${query}`,
+    headers: headers.get,
+  });
   return {
     kind: "wire",
     host,

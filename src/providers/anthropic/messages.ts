@@ -1,7 +1,7 @@
-import { exceedsDepth } from "../../protocol/json.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
 import type { DroppedFields } from "../parameters.js";
+import { toolInput } from "../tool-input.js";
 import { Turns } from "../turns.js";
 import type { Block, Message } from "./blocks.js";
 import { contentBlocks, malformed, textBlocks, withCacheMark } from "./content.js";
@@ -17,8 +17,6 @@ export interface Conversation {
 
 /** Stands where the API wants a text and the caller has none: the first message must be the user's. */
 const PLACEHOLDER: Block = { type: "text", text: "." };
-/** Nesting of tool arguments that are sent as an object (S37). */
-const MAX_DEPTH = 64;
 
 /** @throws {UpstreamError} class `invalid_request`: a message cannot be expressed. */
 export function convertMessages(messages: unknown, keepsThinking: boolean, report: DroppedFields): Conversation {
@@ -73,7 +71,8 @@ class MessageConverter {
       .alternating("user", PLACEHOLDER)
       .map(({ role, blocks }): Message => ({ role, content: blocks }));
     const last = messages.at(-1);
-    if (last?.role === "assistant") messages[messages.length - 1] = { role: "assistant", content: trimmed(last.content) };
+    if (last?.role === "assistant")
+      messages[messages.length - 1] = { role: "assistant", content: trimmed(last.content) };
     return { system: this.#system, messages, calledTools: this.#calledTools };
   }
 
@@ -104,7 +103,8 @@ class MessageConverter {
     if (!Array.isArray(calls)) return [];
     return calls.map((call: unknown) => {
       if (!isJsonObject(call)) throw malformed("messages.tool_calls", "a list of calls");
-      if (!isJsonObject(call.function)) throw missingFeature("this deployment has no custom tools", "messages.tool_calls");
+      if (!isJsonObject(call.function))
+        throw missingFeature("this deployment has no custom tools", "messages.tool_calls");
       return this.#toolUse(toolId(call.id), call.function);
     });
   }
@@ -119,7 +119,7 @@ class MessageConverter {
   #toolUse(id: string, called: JsonObject): Block {
     const name = textOf(called.name) ?? "";
     this.#calledTools.add(name);
-    return { type: "tool_use", id, name, input: inputOf(called.arguments) };
+    return { type: "tool_use", id, name, input: toolInput(called.arguments) };
   }
 
   #result(message: JsonObject, id: string): void {
@@ -139,21 +139,6 @@ class MessageConverter {
 /** Ids may have letters, digits, `_` and `-` only; others become `_`, the same for call and result. */
 function toolId(id: unknown): string {
   return textOf(id)?.replace(/[^a-zA-Z0-9_-]/g, "_") ?? "_";
-}
-
-/** Arguments are JSON text that a model wrote; what is no object is wrapped, so that nothing is lost. */
-function inputOf(text: unknown): JsonObject {
-  if (isJsonObject(text)) return text;
-  if (typeof text !== "string" || text.trim() === "") return {};
-  if (!exceedsDepth(text, MAX_DEPTH)) {
-    try {
-      const input: unknown = JSON.parse(text);
-      if (isJsonObject(input)) return input;
-    } catch {
-      // No JSON: sent as it is.
-    }
-  }
-  return { _raw: text };
 }
 
 /** A text that the model is to continue must not end in whitespace. */

@@ -2,6 +2,7 @@ import { badResponse, unreachable } from "../../errors/upstream-error.js";
 import type { Chunk } from "../../protocol/operations.js";
 import { createSseReader } from "../../transport/sse.js";
 import { ChatChunks } from "../chat-chunks.js";
+import { readLastEvent } from "../last-event.js";
 import { errorOfAnswer } from "../openai/errors.js";
 import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../openai/json-object.js";
 import { argumentsText } from "../openai/tool-calls.js";
@@ -79,8 +80,7 @@ export class AnthropicStream implements StreamDecoder<Chunk> {
 
   end(out: Chunk[]): void {
     this.#chunks.out = out;
-    // The last event may lack its empty line.
-    if (!this.isDone) this.#reader.end();
+    if (!this.isDone) readLastEvent(this.#reader);
     if (!this.isDone || !this.#chunks.summary.isComplete) throw unreachable("stream ended before it was complete");
     this.#chunks.end();
   }

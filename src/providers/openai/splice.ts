@@ -227,7 +227,6 @@ export function learnSplice(
   if (!source) return undefined;
   const { obfuscation } = event;
   const padding = typeof obfuscation === "string" ? obfuscation : undefined;
-  const expected = JSON.stringify(event);
   const hit = new SpliceHit();
 
   for (let at = text.lastIndexOf(source.key); at !== -1; at = at === 0 ? -1 : text.lastIndexOf(source.key, at - 1)) {
@@ -238,8 +237,7 @@ export function learnSplice(
     const paddingAt = padding === undefined ? undefined : paddingLiteral(text, end, padding);
     if (padding !== undefined && paddingAt === undefined) continue;
 
-    const probe = withHoles(text, from, end, paddingAt);
-    if (!isSameButForHoles(probe, source, padding, expected)) continue;
+    if (!fillsHoles(withHoles(text, from, end, paddingAt), source, padding !== undefined)) continue;
     return spliceOf(source, chunk, choice, {
       before: text.slice(0, from),
       after: paddingAt ? text.slice(end, paddingAt.from) : text.slice(end),
@@ -348,19 +346,11 @@ function withHoles(
   return text.slice(0, from) + HOLE_IN_JSON + text.slice(end, padding.from) + PADDING_IN_JSON + text.slice(padding.end);
 }
 
-/** The proof: with other literals, the event differs at their two places and nowhere else. */
-function isSameButForHoles(probe: string, source: Source, padding: string | undefined, expected: string): boolean {
+/** The proof: other literals at these places are the values of these members, and of no others. */
+function fillsHoles(probe: string, source: Source, isPadded: boolean): boolean {
   const event: unknown = JSON.parse(probe);
-  if (!isJsonObject(event)) return false;
-  const holder = source.holderIn(event);
-  const key = source.key.slice(1, -1);
-  if (!holder || holder[key] !== HOLE) return false;
-  holder[key] = source.value;
-  if (padding !== undefined) {
-    if (event.obfuscation !== PADDING_HOLE) return false;
-    event.obfuscation = padding;
-  }
-  return JSON.stringify(event) === expected;
+  if (!isJsonObject(event) || source.holderIn(event)?.[source.key.slice(1, -1)] !== HOLE) return false;
+  return !isPadded || event.obfuscation === PADDING_HOLE;
 }
 
 function spliceOf(

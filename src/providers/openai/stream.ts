@@ -128,8 +128,7 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
     this.#shape = shape;
     this.#form = form;
     this.summary = new RunningSummary(form.keepsText);
-    // Logprobs differ from event to event.
-    if (!splices || context.wantsLogprobs) this.#unused = MAX_UNUSED;
+    if (!splices) this.#unused = MAX_UNUSED;
     this.#reader = createSseReader({
       maxEventBytes: MAX_EVENT_BYTES,
       onEvent: (data, eventName) => this.#onEvent(data, eventName),
@@ -213,18 +212,13 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
     const made = this.#made;
     made.length = 0;
     let failure: ErrorClass | undefined;
-    let isFirst = false;
     for (let position = 0; position < choices.length; position++) {
       const raw = choices[position];
       if (!isJsonObject(raw)) throw badResponse("a choice of the stream is no object");
       const index = boundedIndex(raw.index, position, "a choice");
-      let state = this.#choices[index];
-      if (!state) {
-        isFirst = true;
-        state = this.#choices[index] = this.#shape.open(index);
-        this.summary.begun += 1;
-        failure ??= this.#shape.repair(raw, state, true, made);
-      } else failure ??= this.#shape.repair(raw, state, false, made);
+      const begun = this.#choices[index];
+      const state = begun ?? this.#begin(index);
+      failure ??= this.#shape.repair(raw, state, begun === undefined, made);
     }
 
     const hadWaiting = this.#waiting !== undefined;
@@ -244,9 +238,16 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
     this.#deliver(chunk, last);
     if (failure !== undefined) throw this.#finishError(failure, choices);
 
-    const isAlone = made.length === 1 && choices.length === 1 && !isFirst && last.finish_reason === null;
+    const isAlone = made.length === 1 && choices.length === 1 && last.finish_reason === null;
     const hasUsage = event.usage !== undefined && event.usage !== null;
     if (isAlone && !hadWaiting && !hasUsage && this.#unused < MAX_UNUSED) this.#learn(data, chunk, last);
+  }
+
+  #begin(index: number): C {
+    const state = this.#shape.open(index);
+    this.#choices[index] = state;
+    this.summary.begun += 1;
+    return state;
   }
 
   /** Repairs R1 and R2. */
@@ -349,7 +350,7 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
         // A later fragment without index and id continues this call.
         this.#choices[splice.choiceIndex]?.continues?.(splice.callIndex);
     }
-    this.contentAt ??= this.#delivered;
+    // The event that the template was made from had content: `contentAt` is known.
     this.#delivered += 1;
     this.#out.push(this.#form.spliced(splice, data, hit, value));
   }

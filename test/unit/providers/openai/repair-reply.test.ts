@@ -380,14 +380,21 @@ describe("answers that are none", () => {
 
 describe("members with names of prototypes", () => {
   it("S29: leave objects as they are", () => {
-    const text = JSON.stringify(answer({})).replace(
-      '"index":0',
-      '"index":0,"__proto__":{"polluted":1},"constructor":{"x":1}',
+    const call = { id: "a", evil: 1, function: { name: "f", evil: 1 } };
+    const text = JSON.stringify(
+      answer({ evil: 1, message: { content: "x", evil: 1, tool_calls: [call] } }, { evil: 1 }),
     );
-    const reply = decodeText(text) as { choices: Record<string, unknown>[] };
+    const reply = decodeText(text.replaceAll('"evil":1', '"__proto__":{"polluted":1},"constructor":{"x":1}'));
     expect(({} as Record<string, unknown>).polluted).toBeUndefined();
-    expect(Object.getPrototypeOf(reply.choices[0])).toBe(Object.prototype);
-    expect(reply.choices[0]?.polluted).toBeUndefined();
-    expect(reply.choices[0]?.constructor).toEqual({ x: 1 });
+    const visit = (value: unknown) => {
+      if (typeof value !== "object" || value === null || Array.isArray(value)) return;
+      expect(Object.getPrototypeOf(value)).toBe(Object.prototype);
+      Object.values(value).forEach(visit);
+    };
+    visit(reply);
+    (reply as { choices: unknown[] }).choices.forEach(visit);
+    expect(reply).toMatchObject({ constructor: { x: 1 }, choices: [{ message: { constructor: { x: 1 } } }] });
+    const [first] = (reply as { choices: { message: { tool_calls: { function: object }[] } }[] }).choices;
+    expect(Object.getPrototypeOf(first?.message.tool_calls[0]?.function)).toBe(Object.prototype);
   });
 });

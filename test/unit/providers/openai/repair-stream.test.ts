@@ -98,10 +98,13 @@ describe("repairs of streams", () => {
   });
 
   it("repair R4: takes usage from x_groq and leaves it there", () => {
-    const events = [aDelta({ content: "x" }), anEvent({ finish_reason: "stop" }, { x_groq: { id: "r", usage } })];
+    const events = [
+      aDelta({ content: "x" }),
+      anEvent({ finish_reason: "stop" }, { x_groq: { id: "r", usage: { ...usage, own: null } } }),
+    ];
     const { chunks, summary } = repairEvents(events, { facts: groq, includeUsage: true });
     expect(summary.usage).toEqual(usage);
-    expect(chunks.at(-2)).toMatchObject({ x_groq: { id: "r", usage } });
+    expect(chunks.at(-2)).toMatchObject({ x_groq: { id: "r", usage: { ...usage, own: null } } });
   });
 
   it("repair R5: renames reasoning, prefers reasoning_content, and removes empty ones", () => {

@@ -280,6 +280,19 @@ describe("events of a known shape", () => {
     }
   });
 
+  it("are padded with plain letters, or else parsed", () => {
+    const padded = (obfuscation: string) => aDelta({ content: "x" }, { obfuscation });
+    expectAgreement(
+      sse(roleEvent, padded("ab"), padded("cd"), padded('e"f\\n'), padded("é"), padded(""), stopEvent),
+      {},
+    );
+  });
+
+  it("end no choice of a legacy completion twice", () => {
+    const ending = (text: string) => anEvent({ text, finish_reason: "stop" });
+    expectAgreement(sse(anEvent({ text: "a" }), ending("b"), ending("c"), ending("d")), { operation: "completions" });
+  });
+
   it("leave the call that fragments without index continue as it would be", () => {
     const call = (rest: object) => aDelta({ tool_calls: [rest] });
     const events = [
