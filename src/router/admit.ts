@@ -34,7 +34,7 @@ export function admitWithoutReserving(runtime: Runtime, request: RequestState): 
   const { snapshot, call } = request;
   if (runtime.isDraining) throw routerError("draining", { requestId: request.id });
   if (request.cancellation.isCancelled) throw request.cancelled();
-  if (call.options) checkCallOptions(call.options);
+  if (call.options) checkCallOptions(call.options, call.cancellation !== undefined);
   readBody(request, call.body);
   const { model } = request.checked;
   const resolved = snapshot.settings.registry.resolve(model);

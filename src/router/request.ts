@@ -48,7 +48,7 @@ export class RequestState {
   readonly operation: Operation;
   readonly call: Call;
   readonly startedAt: number;
-  readonly cancellation = new Cancellation();
+  readonly cancellation: Cancellation;
   /** Configuration as it was when the request came; a reload does not touch it (R17). */
   readonly snapshot: Snapshot;
   /** How many requests made by plugins this one is inside of. */
@@ -109,9 +109,11 @@ export class RequestState {
     this.call = call;
     this.startedAt = runtime.clock.now();
     this.snapshot = runtime.snapshot;
-    const signal = call.options?.signal;
-    if (signal) {
-      this.#stopFollowing = this.cancellation.follow(signal);
+    this.cancellation = call.cancellation ?? new Cancellation();
+    // Whoever brings a cancellation says everything through it; its signal would only have to be made.
+    if (!call.cancellation) {
+      const signal = call.options?.signal;
+      if (signal) this.#stopFollowing = this.cancellation.follow(signal);
     }
   }
 

@@ -7,6 +7,7 @@ import type { Principal } from "../plugins/plugin.js";
 import { type BatchItem, type BatchOptions, type BatchResult, runBatch } from "./batch.js";
 import { type Answer, answerCall, type Call, type CallOptions, type CallTarget } from "./call.js";
 import { type Explanation, explain } from "./explain.js";
+import type { InputLimits } from "./input-limits.js";
 import { parseOptions } from "./options.js";
 import { ReplyStream } from "./reply-stream.js";
 import type { ModelName, RouterOptions } from "./router-options.js";
@@ -131,6 +132,11 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
   /** What is configured, what runs, and how each deployment does. */
   status(): RouterStatus {
     return statusOf(this.#runtime);
+  }
+
+  /** The bounds of bodies that are in force: what HTTP handlers go by, unless their own options say otherwise. */
+  get inputLimits(): InputLimits {
+    return this.#runtime.snapshot.settings.inputLimits;
   }
 
   /**

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { Hono } from "hono";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createHandler } from "../../src/http/index.js";
-import { express } from "../support/express.js";
+import express from "express";
 import { type NodeServer, nodeServer, until } from "../support/node-server.js";
 import { aChunkText, scriptedRouter, scriptedStream } from "../support/scripted-router.js";
 import { onceUnhandled } from "../support/unhandled.js";
