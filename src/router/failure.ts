@@ -20,12 +20,15 @@ export class GroupFailure extends Error {
 const KEPT_STATUSES: ReadonlySet<number> = new Set([503, 504]);
 
 /**
- * What the caller reads after the last group has failed: the first cause, where a mistake of configuration comes last,
- * with every attempt.
+ * What the caller reads after the last group has failed, with every attempt: the first cause, where a mistake of
+ * configuration comes last. A mistake in the request comes before all others: nothing but mending it would help.
  */
 export function failureOf(request: RequestState, refusal: RouterError | undefined): RouterError {
   const { failures } = request;
-  const cause = failures.find(({ verdict }) => verdict.outcome !== "config") ?? failures[0];
+  const cause =
+    failures.find(({ verdict }) => verdict.outcome === "caller" && verdict.chain === undefined) ??
+    failures.find(({ verdict }) => verdict.outcome !== "config") ??
+    failures[0];
   if (!cause) return refusal ?? routerError("internal_error", { requestId: request.id });
   return errorOfAttempt(request, cause);
 }
@@ -42,7 +45,7 @@ export function errorOfAttempt(
   const { code } = verdict;
   const isUpstreamFault = code === "upstream_error" || code === "upstream_unreachable";
   return routerError(code, {
-    message: `${deployment.id}: ${record.message}${count > 1 ? ` (first of ${count} failed attempts)` : ""}`,
+    message: `${deployment.id}: ${record.message}${count > 1 ? ` (one of ${count} failed attempts)` : ""}`,
     param: error.param,
     status: isUpstreamFault && error.status && KEPT_STATUSES.has(error.status) ? error.status : undefined,
     requestId: request.id,

@@ -15,8 +15,8 @@ export interface OllamaOptions {
 
 const parameters = "an object of Ollama's parameters by name, such as { num_ctx: 8192 }: numbers, booleans or texts";
 const duration = 'a duration such as "10m", or a number of seconds';
-/** `parseFloat` of Go's durations, several parts, also negative: "1h30m", "-1m". */
-const GO_DURATION = /^-?(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+$/;
+/** As Go reads durations: "1h30m", "-1m", "0". */
+const GO_DURATION = /^(?:0|-?(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+)$/;
 
 const schema = z.strictObject({
   dialect: z.enum(["native", "openai"], '"native" or "openai"').default("native"),

@@ -282,10 +282,10 @@ function sourceOf(event: JsonObject, choice: RepairedChoice, place: TextPlace): 
   };
   const functionOf = (other: JsonObject) => objectAt(callOf(other), "function");
   const index = callOf(event)?.index;
-  const [sent, more]: unknown[] = Array.isArray(repaired.tool_calls) ? repaired.tool_calls : [];
+  const [sent]: unknown[] = Array.isArray(repaired.tool_calls) ? repaired.tool_calls : [];
   // Without an index of its own an event continues whichever call was last.
   if (typeof index !== "number" || Object.keys(repaired).length !== 1) return undefined;
-  if (!isJsonObject(sent) || more !== undefined || "id" in sent) return undefined;
+  if (!isJsonObject(sent) || "id" in sent) return undefined;
   return source(
     "arguments",
     '"arguments"',

@@ -238,7 +238,7 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
     this.#deliver(chunk, last);
     if (failure !== undefined) throw this.#finishError(failure, choices);
 
-    const isAlone = made.length === 1 && choices.length === 1 && last.finish_reason === null;
+    const isAlone = made.length === 1 && last.finish_reason === null;
     const hasUsage = event.usage !== undefined && event.usage !== null;
     if (isAlone && !hadWaiting && !hasUsage && this.#unused < MAX_UNUSED) this.#learn(data, chunk, last);
   }

@@ -246,6 +246,22 @@ describe("events of a known shape", () => {
     }
   });
 
+  it("carry their text in one place only", () => {
+    const similar = [
+      (text: string) => `{"choices":[{"index":0,"delta":{"content":"x"},"content":"${text}"}]}`,
+      (text: string) => `{"choices":[{"index":0,"delta":{"content":"x"}}],"content":"${text}"}`,
+      (text: string) => `{"choices":[{"index":0,"delta":{"content":"x","own":{"content":"${text}"}}}]}`,
+      (text: string) => `{"choices":[{"index":0,"delta":{"content":"x"}}],"note":"\\"content\\":\\"${text}\\""}`,
+      (text: string) => JSON.stringify(aDelta({ content: text, reasoning: "r" })),
+      (text: string) => JSON.stringify(aDelta({ content: text, refusal: "no" })),
+      (text: string) => JSON.stringify(aDelta({ content: "c", reasoning: text })),
+      (text: string) => JSON.stringify(anEvent({ delta: { content: text } }, { id: "\u0001switchyard text\u0001" })),
+      (text: string) =>
+        JSON.stringify(aDelta({ content: text }, { own: "\u0001switchyard text\u0001", obfuscation: text })),
+    ];
+    for (const event of similar) expectAgreement(sse(event("a"), ...["a", "b", "c", "b"].map(event), stopEvent), {});
+  });
+
   it("are not parsed", () => {
     const words = Array.from({ length: 200 }, (_, position) => `w${position}\n"`);
     for (const member of ["content", "reasoning", "reasoning_content"]) {
