@@ -4,7 +4,9 @@ import { Router } from "llm-switchyard";
 const router = new Router({
   models: {
     chat: {
-      deployments: [{ provider: "simulated", model: "demo", ttftMs: 50, failureRate: 0.02, failure: "invalid_request" }],
+      deployments: [
+        { provider: "simulated", model: "demo", ttftMs: 50, failureRate: 0.02, failure: "invalid_request" },
+      ],
       cooldown: false,
     },
   },
@@ -12,7 +14,10 @@ const router = new Router({
 
 function* requests() {
   for (let index = 0; index < 200; index++) {
-    yield { id: `request-${index}`, body: { model: "chat" as const, messages: [{ role: "user" as const, content: `${index}` }] } };
+    yield {
+      id: `request-${index}`,
+      body: { model: "chat" as const, messages: [{ role: "user" as const, content: `${index}` }] },
+    };
   }
 }
 

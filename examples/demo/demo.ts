@@ -6,8 +6,8 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import OpenAI from "openai";
-import { callbacks, Router, type RoutingRecord } from "../../src/index.js";
 import { createHandler } from "../../src/http/index.js";
+import { callbacks, Router, type RoutingRecord } from "../../src/index.js";
 import { startSimulatedUpstream } from "../../src/testing/index.js";
 import { runLive } from "./live.js";
 import { table } from "./table.js";
@@ -113,13 +113,15 @@ async function runSimulated(): Promise<void> {
   say(`  ${120 - errors} answered, ${errors} errors reached the caller, ${seconds.toFixed(1)} s\n`);
   say(
     table(
-      [...served].sort(([a], [b]) => a.localeCompare(b)).map(([deployment, { ok, failed, durations }]) => ({
-        deployment,
-        served: ok,
-        "failed attempts": failed,
-        "median ms": Math.round(median(durations)),
-        why: REASONS[deployment] ?? "",
-      })),
+      [...served]
+        .sort(([a], [b]) => a.localeCompare(b))
+        .map(([deployment, { ok, failed, durations }]) => ({
+          deployment,
+          served: ok,
+          "failed attempts": failed,
+          "median ms": Math.round(median(durations)),
+          why: REASONS[deployment] ?? "",
+        })),
     ),
   );
 
@@ -179,7 +181,9 @@ async function runSimulated(): Promise<void> {
     ),
   );
   const ended = Object.entries(outcomes).filter(([, count]) => count > 0);
-  say(`  ${accepted} requests: ${ended.map(([outcome, count]) => `${count} ${outcome}`).join(", ")}, ${inFlight} in flight`);
+  say(
+    `  ${accepted} requests: ${ended.map(([outcome, count]) => `${count} ${outcome}`).join(", ")}, ${inFlight} in flight`,
+  );
 
   server.close();
   server.closeAllConnections();

@@ -34,7 +34,11 @@ export async function runLive({ say, heading }: Output): Promise<void> {
     try {
       const { data, routing } = await router.chat.completions
         .create(
-          { model: name, messages: [{ role: "user", content: "Say hello in five words." }], max_completion_tokens: 200 },
+          {
+            model: name,
+            messages: [{ role: "user", content: "Say hello in five words." }],
+            max_completion_tokens: 200,
+          },
           { deadlineMs: 120_000 },
         )
         .withRouting();

@@ -142,7 +142,8 @@ function connect(
   problem: ReportProblem,
 ): Upstream | undefined {
   try {
-    return provider.connect({ model: parsed.model, baseUrl, unknownFields: parsed.unknownFields, own });
+    const { model, unknownFields, region, apiKey } = parsed;
+    return provider.connect({ model, baseUrl, unknownFields, region, hasApiKey: apiKey !== undefined, own });
   } catch (error) {
     const { path, message } = error as Partial<ProviderOptionError>;
     // By name: a provider of another package may bring its own copy of the class.

@@ -155,11 +155,15 @@ const CONTENT_POLICY_TEXTS = [
  * Recognises "too long for the context window" and "refused by content policy" by code or message. Only for
  * statuses where such a text is evidence: 400, 413, 422, and errors inside a stream (wire: rule 1).
  */
-export function errorClassOfText(code: string | null, message: string): "context_length" | "content_filter" | undefined {
+export function errorClassOfText(
+  code: string | null,
+  message: string,
+): "context_length" | "content_filter" | undefined {
   // A field that is too long, such as `user`: it only looks like a context error.
   if (code === "string_above_max_length") return undefined;
   const text = `${code ?? ""} ${message}`.toLowerCase();
-  if (CONTEXT_LENGTH_TEXTS.some((part) => text.includes(part)) || LENGTH_WHILE_LIMIT.test(text)) return "context_length";
+  if (CONTEXT_LENGTH_TEXTS.some((part) => text.includes(part)) || LENGTH_WHILE_LIMIT.test(text))
+    return "context_length";
   if (CONTENT_POLICY_TEXTS.some((part) => text.includes(part))) return "content_filter";
   return undefined;
 }

@@ -29,7 +29,8 @@ export class ChunkTally {
     if (chunk.model) this.model ??= chunk.model;
     for (const choice of chunk.choices) {
       this.#began.add(choice.index);
-      const isContent = "delta" in choice ? this.#addDelta(choice.index, choice.delta) : this.#addText(choice.index, choice.text);
+      const isContent =
+        "delta" in choice ? this.#addDelta(choice.index, choice.delta) : this.#addText(choice.index, choice.text);
       if (choice.finish_reason) {
         this.#finished.add(choice.index);
         this.finishReason ??= choice.finish_reason;

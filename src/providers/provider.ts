@@ -34,6 +34,10 @@ export interface ProviderSettings {
   /** Without a trailing slash. */
   readonly baseUrl: string | undefined;
   readonly unknownFields: "forward" | "drop" | "reject";
+  /** Where it runs, as the deployment says; some providers find their address by it. */
+  readonly region?: string | undefined;
+  /** An `apiKey` was given; `undefined` where nobody can tell. */
+  readonly hasApiKey?: boolean | undefined;
   /** The options named by `ownOptions` that were given. */
   readonly own: Readonly<Record<string, unknown>>;
 }
@@ -85,6 +89,8 @@ export interface AttemptContext {
 /** An HTTP request in the upstream's dialect, without credentials. */
 export interface EncodedRequest {
   readonly method: "GET" | "POST";
+  /** Only of model lists and health probes, where they lie elsewhere than the upstream's own origin. */
+  readonly origin?: string | undefined;
   /** Path and query below the origin. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;

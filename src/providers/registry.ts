@@ -1,3 +1,5 @@
+import { anthropic } from "./anthropic/index.js";
+import { gemini } from "./gemini/index.js";
 import { azure } from "./openai/facts/azure.js";
 import { deepseek } from "./openai/facts/deepseek.js";
 import { gpustack, llamacpp, localai, sglang, vllm } from "./openai/facts/engines.js";
@@ -30,6 +32,8 @@ const all: readonly Provider[] = [
   openaiProvider(openrouter),
   openaiProvider(deepseek),
   openaiProvider(together),
+  anthropic,
+  gemini,
   simulated,
 ];
 

@@ -11,13 +11,16 @@ const MAX_DEPTH = 64;
 export function toolInput(text: unknown): JsonObject {
   if (isJsonObject(text)) return text;
   if (typeof text !== "string" || text.trim() === "") return {};
-  if (!exceedsDepth(text, MAX_DEPTH)) {
-    try {
-      const input: unknown = JSON.parse(text);
-      if (isJsonObject(input)) return input;
-    } catch {
-      // No JSON: sent as it is.
-    }
+  return parsedObject(text) ?? { _raw: text };
+}
+
+/** @returns `undefined` where the text is no JSON object, or one that nests too deeply. */
+export function parsedObject(text: string): JsonObject | undefined {
+  if (exceedsDepth(text, MAX_DEPTH)) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return isJsonObject(value) ? value : undefined;
+  } catch {
+    return undefined;
   }
-  return { _raw: text };
 }

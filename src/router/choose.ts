@@ -64,14 +64,23 @@ async function chooseLater(runtime: Runtime, request: RequestState, turn: GroupI
 }
 
 /** Waiting helps where time alone brings a deployment back. `undefined`: it does not. */
-function waitFor(explanations: readonly Explanation[], availableAt: number | undefined, now: number): number | undefined {
+function waitFor(
+  explanations: readonly Explanation[],
+  availableAt: number | undefined,
+  now: number,
+): number | undefined {
   const isComing = explanations.some(({ exclusion }) => exclusion === "cooling-down" || exclusion === "rate-limited");
   if (!isComing || availableAt === undefined) return undefined;
   // Something that is back already but was not eligible waits for a probe or a slot: not for the time.
   return availableAt > now ? Math.ceil(availableAt - now) : undefined;
 }
 
-function begin(request: RequestState, group: GroupState, candidate: PooledCandidate, isProbe: boolean): AttemptInFlight {
+function begin(
+  request: RequestState,
+  group: GroupState,
+  candidate: PooledCandidate,
+  isProbe: boolean,
+): AttemptInFlight {
   if (!request.tried.includes(candidate.id)) request.tried.push(candidate.id);
   return candidate.health.begin({
     uncachedTokens: request.promptTokens,
@@ -187,7 +196,9 @@ function permanentRefusal(
     return new GroupFailure("onContextWindow", routerError("context_length_exceeded", { requestId, message }));
   }
   if (reasons.has("feature-unsupported")) {
-    const missing = explanations.map(({ candidate }) => candidate.impossibleFeatures(choice.operation) & choice.features);
+    const missing = explanations.map(
+      ({ candidate }) => candidate.impossibleFeatures(choice.operation) & choice.features,
+    );
     const names = featureNames(missing.find((set) => set > 0) ?? 0);
     const message = `No deployment of ${group.name} supports what the request asks for: ${names.join(", ")}.`;
     const param = names[0] && featureParam[names[0]];

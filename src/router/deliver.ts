@@ -1,8 +1,8 @@
 import { RouterError, routerError } from "../errors/router-error.js";
 import type { GuardedRequest } from "../plugins/guarded-request.js";
 import { ChunkTally } from "../protocol/chunk-tally.js";
-import { replayAsStream } from "../protocol/replay.js";
 import type { Chunk, Reply } from "../protocol/operations.js";
+import { replayAsStream } from "../protocol/replay.js";
 import type { Answer, AnswerStream } from "./call.js";
 import { emitReply } from "./events.js";
 import { finishReasonOf } from "./reply-facts.js";
@@ -164,8 +164,8 @@ class GuardedStream implements AnswerStream {
 
   cancel(): void {
     if (this.#isOver) return;
-    if (this.#tally.isComplete) return this.#end();
-    this.#end(routerError("cancelled", { message: "The reader left the stream.", requestId: this.request.id }));
+    if (this.#tally.isComplete) this.#end();
+    else this.#end(routerError("cancelled", { message: "The reader left the stream.", requestId: this.request.id }));
   }
 
   #end(error?: RouterError): void {

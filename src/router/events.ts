@@ -1,6 +1,6 @@
 import type { Deployment } from "../deployments/deployment.js";
-import type { FallbackChain } from "../errors/classify.js";
 import type { ErrorCode } from "../errors/catalog.js";
+import type { FallbackChain } from "../errors/classify.js";
 import type { RouterError } from "../errors/router-error.js";
 import type { RequestOutcome, SettledUsage } from "../plugins/plugin.js";
 import type { RequestState } from "./request.js";

@@ -1,9 +1,9 @@
+import type { Principal } from "../plugins/plugin.js";
 import type { ChatChunk, ChatCompletion, ChatRequest } from "../protocol/chat.js";
 import type { Completion, CompletionChunk, CompletionRequest } from "../protocol/completions.js";
 import type { EmbeddingReply, EmbeddingRequest } from "../protocol/embeddings.js";
 import type { ModelList } from "../protocol/models.js";
 import type { Operation } from "../protocol/operations.js";
-import type { Principal } from "../plugins/plugin.js";
 import { type BatchItem, type BatchOptions, type BatchResult, runBatch } from "./batch.js";
 import { type Answer, answerCall, type Call, type CallOptions, type CallTarget } from "./call.js";
 import { type Explanation, explain } from "./explain.js";

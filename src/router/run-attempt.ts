@@ -1,5 +1,5 @@
-import { Cancellation } from "../internal/cancellation.js";
 import { badResponse, UpstreamError, unreachable } from "../errors/upstream-error.js";
+import { Cancellation } from "../internal/cancellation.js";
 import type { Chunk, Reply, RequestBody } from "../protocol/operations.js";
 import type { AttemptContext, DirectUpstream, StreamDecoder, WireUpstream } from "../providers/provider.js";
 import type { Exchange, TransportResponse } from "../transport/transport.js";
@@ -85,12 +85,7 @@ function hasFields(record: Readonly<Record<string, unknown>>): boolean {
   return false;
 }
 
-async function callWire(
-  runtime: Runtime,
-  attempt: Attempt,
-  upstream: WireUpstream,
-  body: RequestBody,
-): Promise<Begun> {
+async function callWire(runtime: Runtime, attempt: Attempt, upstream: WireUpstream, body: RequestBody): Promise<Begun> {
   const { context, deployment, request } = attempt;
   const encoded = upstream.encode(body, context);
   request.dropped = encoded.dropped ?? [];
@@ -167,7 +162,8 @@ async function checkResponse(
   };
   const coding = headers.get("content-encoding");
   // S36: never asked for, so it is not decoded.
-  if (coding !== undefined && coding !== "identity") refuse(`the answer has the content coding ${coding}, which was not asked for`);
+  if (coding !== undefined && coding !== "identity")
+    refuse(`the answer has the content coding ${coding}, which was not asked for`);
   if (status >= 300 && status < 400) refuse(`the upstream redirects (${status}); redirects are not followed`);
   if (status < 200 || status >= 300) {
     const text = await errorText(exchange, response);

@@ -49,21 +49,23 @@ export function statusOf(runtime: Runtime): RouterStatus {
   const { snapshot, requests, clock } = runtime;
   const { settings, plugins } = snapshot;
   const now = clock.now();
-  const groups = [...snapshot.groups.values()].map((group): GroupStatus => ({
-    name: group.name,
-    strategy: group.settings.strategy.name,
-    deployments: group.pool.candidates.map(({ deployment, health }) => ({
-      id: deployment.id,
-      provider: deployment.provider.name,
-      model: deployment.model,
-      tier: deployment.tier,
-      weight: deployment.weight,
-      maxParallel: deployment.maxParallel,
-      ...health.snapshot(now),
-    })),
-    retryBudget: group.retryBudget.available(now),
-    meanOutputTokens: group.health.meanOutputTokens,
-  }));
+  const groups = [...snapshot.groups.values()].map(
+    (group): GroupStatus => ({
+      name: group.name,
+      strategy: group.settings.strategy.name,
+      deployments: group.pool.candidates.map(({ deployment, health }) => ({
+        id: deployment.id,
+        provider: deployment.provider.name,
+        model: deployment.model,
+        tier: deployment.tier,
+        weight: deployment.weight,
+        maxParallel: deployment.maxParallel,
+        ...health.snapshot(now),
+      })),
+      retryBudget: group.retryBudget.available(now),
+      meanOutputTokens: group.health.meanOutputTokens,
+    }),
+  );
   const capped = [...settings.deployments.values()].filter(({ maxParallel }) => Number.isFinite(maxParallel));
   return {
     isDraining: runtime.isDraining,

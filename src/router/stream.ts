@@ -1,4 +1,4 @@
-import { RouterError, routerError } from "../errors/router-error.js";
+import { type RouterError, routerError } from "../errors/router-error.js";
 import { UpstreamError } from "../errors/upstream-error.js";
 import type { Chunk } from "../protocol/operations.js";
 import type { StreamSummary } from "../providers/provider.js";
@@ -130,7 +130,10 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     const { attempt, source } = this;
     attempt.cancelUpstream(reason);
     // R1: the outcome is fixed once the last content was handed over.
-    if (source.summary.isComplete && this.#held.length === 0) return this.#succeed();
+    if (source.summary.isComplete && this.#held.length === 0) {
+      this.#succeed();
+      return;
+    }
     this.#isEnded = true;
     this.#stopListening();
     this.#held = [];
@@ -183,4 +186,3 @@ export function refuseEmptyFiltered(
   if (onContentPolicy.length === 0 && request.group.settings.fallbacks.onContentPolicy.length === 0) return;
   throw new UpstreamError("the provider's content filter left nothing of the answer", { errorClass: "content_filter" });
 }
-

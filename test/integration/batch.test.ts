@@ -63,9 +63,17 @@ describe("a batch", () => {
   it("goes on after errors: each is the result of its own request", async () => {
     const { upstream, router } = await routerOver();
     upstream.when(({ text }) => (/number (3|7)"/.test(text) ? error(400, { message: "no" }) : undefined));
-    const mixed: BatchItem[] = [...items(9), { model: "nobody", messages: HELLO }, { body: { model: "chat", messages: HELLO, stream: true } }];
+    const mixed: BatchItem[] = [
+      ...items(9),
+      { model: "nobody", messages: HELLO },
+      { body: { model: "chat", messages: HELLO, stream: true } },
+    ];
     const results = await collect(router.batch(mixed));
-    expect(results.filter((result) => "error" in result).map((result) => [result.index, "error" in result && result.error.code])).toEqual([
+    expect(
+      results
+        .filter((result) => "error" in result)
+        .map((result) => [result.index, "error" in result && result.error.code]),
+    ).toEqual([
       [3, "invalid_request"],
       [7, "invalid_request"],
       [9, "model_not_found"],
@@ -85,7 +93,7 @@ describe("a batch", () => {
 
   it("reports progress with counts, rate and time to go", async () => {
     const { upstream, router } = await routerOver();
-    upstream.when(({ text }) => (text.includes("number 1\"") ? error(400) : undefined));
+    upstream.when(({ text }) => (text.includes('number 1"') ? error(400) : undefined));
     const progress: BatchProgress[] = [];
     await collect(router.batch(items(4), { onProgress: (each) => void progress.push(each) }));
     expect(progress.map(({ completed }) => completed)).toEqual([1, 2, 3, 4]);
@@ -136,7 +144,9 @@ describe("a batch", () => {
     const onProgress = () => {
       throw new Error("callback broke");
     };
-    expect(await rejection(collect(router.batch(items(3), { onProgress })))).toMatchObject({ message: "callback broke" });
+    expect(await rejection(collect(router.batch(items(3), { onProgress })))).toMatchObject({
+      message: "callback broke",
+    });
     await expect.poll(() => router.status().inFlight).toBe(0);
   });
 

@@ -23,8 +23,14 @@ describe("fallbacks", () => {
     });
     const { data, routing } = await router.chat.completions.create(ask()).withRouting();
     expect(data).toMatchObject({ choices: [{ message: { content: "B" } }] });
-    expect(routing).toMatchObject({ group: "second", deployment: "b", attempts: [{ group: "chat" }, { group: "second" }] });
-    await expect.poll(() => events).toMatchObject([{ from: "chat", to: "second", chain: "onError", code: "upstream_error" }]);
+    expect(routing).toMatchObject({
+      group: "second",
+      deployment: "b",
+      attempts: [{ group: "chat" }, { group: "second" }],
+    });
+    await expect
+      .poll(() => events)
+      .toMatchObject([{ from: "chat", to: "second", chain: "onError", code: "upstream_error" }]);
   });
 
   it("R4: take a stream along until its commit point", async () => {
@@ -55,10 +61,17 @@ describe("fallbacks", () => {
         other: [deploymentOf(other, "other")],
       },
     });
-    expect(await router.chat.completions.create(ask("a"))).toMatchObject({ choices: [{ message: { content: "long" } }] });
-    expect(await router.chat.completions.create(ask("b"))).toMatchObject({ choices: [{ message: { content: "other" } }] });
+    expect(await router.chat.completions.create(ask("a"))).toMatchObject({
+      choices: [{ message: { content: "long" } }],
+    });
+    expect(await router.chat.completions.create(ask("b"))).toMatchObject({
+      choices: [{ message: { content: "other" } }],
+    });
     // A refusal for safety is final unless the group says otherwise.
-    expect(await rejection(router.chat.completions.create(ask("c")))).toMatchObject({ code: "content_filter", status: 400 });
+    expect(await rejection(router.chat.completions.create(ask("c")))).toMatchObject({
+      code: "content_filter",
+      status: 400,
+    });
   });
 
   it("take an empty answer that the provider's filter cut off like a refusal, where there is a chain for that", async () => {
@@ -72,10 +85,14 @@ describe("fallbacks", () => {
         other: [deploymentOf(other, "other")],
       },
     });
-    expect(await router.chat.completions.create(ask("a"))).toMatchObject({ choices: [{ message: { content: "other" } }] });
+    expect(await router.chat.completions.create(ask("a"))).toMatchObject({
+      choices: [{ message: { content: "other" } }],
+    });
     const answer = await router.chat.completions.create({ ...ask("a"), stream: true });
     expect((await deliver(answer)).text).toBe("other");
-    expect(await router.chat.completions.create(ask("b"))).toMatchObject({ choices: [{ finish_reason: "content_filter" }] });
+    expect(await router.chat.completions.create(ask("b"))).toMatchObject({
+      choices: [{ finish_reason: "content_filter" }],
+    });
   });
 
   it("try each group at most once, on a cycle too, and report the first cause", async () => {
@@ -127,7 +144,9 @@ describe("fallbacks", () => {
     const { data } = await router.chat.completions.create(ask(), { fallbacks: ["c"] }).withRouting();
     expect(data).toMatchObject({ choices: [{ message: { content: "C" } }] });
     expect(b.requestCount).toBe(0);
-    expect(await rejection(router.chat.completions.create(ask(), { fallbacks: [] }))).toMatchObject({ code: "upstream_error" });
+    expect(await rejection(router.chat.completions.create(ask(), { fallbacks: [] }))).toMatchObject({
+      code: "upstream_error",
+    });
     expect(await rejection(router.chat.completions.create(ask(), { fallbacks: ["d"] }))).toMatchObject({
       code: "invalid_request",
       param: "fallbacks",
@@ -149,7 +168,11 @@ describe("retries", () => {
 
   it("wait as long as the upstream says, and fail at once when that is too long", async () => {
     const clock = virtualClock();
-    const limited = await open.upstream(error(429, { retryAfter: 2 }), reply({ text: "later" }), error(429, { retryAfter: 30 }));
+    const limited = await open.upstream(
+      error(429, { retryAfter: 2 }),
+      reply({ text: "later" }),
+      error(429, { retryAfter: 30 }),
+    );
     const router = open.router({ models: { chat: [deploymentOf(limited, "a")] }, clock });
     const answer = router.chat.completions.create(ask());
     await limited.waitForRequest(1);
@@ -164,7 +187,10 @@ describe("retries", () => {
       retryAfterMs: 30_000,
     });
     // While it is limited nobody is sent there.
-    expect(await rejection(router.chat.completions.create(ask()))).toMatchObject({ code: "rate_limit_exceeded", attempts: [] });
+    expect(await rejection(router.chat.completions.create(ask()))).toMatchObject({
+      code: "rate_limit_exceeded",
+      attempts: [],
+    });
     expect(limited.requestCount).toBe(3);
   });
 
@@ -258,7 +284,9 @@ describe("credentials that come from a function", () => {
     const apiKey = () => {
       throw new Error("token endpoint said sk-very-secret");
     };
-    const router = open.router({ models: { chat: { deployments: [deploymentOf(upstream, "a", { apiKey })], retries: 0 } } });
+    const router = open.router({
+      models: { chat: { deployments: [deploymentOf(upstream, "a", { apiKey })], retries: 0 } },
+    });
     const thrown = await rejection(router.chat.completions.create(ask()));
     expect(thrown).toMatchObject({ code: "upstream_unreachable" });
     expect(JSON.stringify(thrown) + String(thrown) + String((thrown as Error).stack)).not.toContain("very-secret");

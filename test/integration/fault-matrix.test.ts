@@ -86,7 +86,12 @@ const FAULTS: readonly Row[] = [
     wholeOnly: true,
   },
   { fault: "headers over 16 KiB (S32)", behaviour: hugeHeaders(17_000), code: "bad_upstream_response", status: 502 },
-  { fault: "401", behaviour: error(401, { message: "Incorrect API key provided: sk-abc" }), code: "upstream_auth_error", status: 502 },
+  {
+    fault: "401",
+    behaviour: error(401, { message: "Incorrect API key provided: sk-abc" }),
+    code: "upstream_auth_error",
+    status: 502,
+  },
   { fault: "403", behaviour: error(403), code: "upstream_auth_error", status: 502 },
   { fault: "404", behaviour: error(404, { code: "model_not_found" }), code: "upstream_not_found", status: 502 },
   { fault: "429 with Retry-After", behaviour: error(429, { retryAfter: 7 }), code: "rate_limit_exceeded", status: 429 },
@@ -106,10 +111,20 @@ const FAULTS: readonly Row[] = [
   { fault: "504", behaviour: error(504), code: "upstream_timeout", status: 504 },
   { fault: "529", behaviour: error(529), code: "upstream_overloaded", status: 503 },
   { fault: "an odd status", behaviour: error(599), code: "upstream_error", status: 502 },
-  { fault: "an HTML error page", behaviour: error(500, { body: "<html>oops</html>" }), code: "upstream_error", status: 502 },
+  {
+    fault: "an HTML error page",
+    behaviour: error(500, { body: "<html>oops</html>" }),
+    code: "upstream_error",
+    status: 502,
+  },
   {
     fault: "an error in a 200",
-    behaviour: { kind: "respond", status: 200, headers: { "content-type": "application/json" }, body: ['{"error":{"code":500,"message":"no"}}'] },
+    behaviour: {
+      kind: "respond",
+      status: 200,
+      headers: { "content-type": "application/json" },
+      body: ['{"error":{"code":500,"message":"no"}}'],
+    },
     code: "upstream_error",
     status: 502,
   },
@@ -142,12 +157,18 @@ for (const isStreaming of [false, true]) {
         const { data, routing } = await chat.completions.create({ ...body, stream: true }).withRouting();
         const { text, finishReason, error: thrown } = await deliver(data);
         expect({ text, finishReason, thrown }).toEqual({ text: "Served.", finishReason: "stop", thrown: undefined });
-        expect((await routing.done).attempts).toMatchObject([{ deployment: "d0", code }, { deployment: "d1", outcome: "ok" }]);
+        expect((await routing.done).attempts).toMatchObject([
+          { deployment: "d0", code },
+          { deployment: "d1", outcome: "ok" },
+        ]);
         expect((await routing.done).outcome).toBe("succeeded");
       } else {
         const { data, routing } = await chat.completions.create(body).withRouting();
         expect(data.choices[0]?.message.content).toBe("Served.");
-        expect(routing.attempts).toMatchObject([{ deployment: "d0", code }, { deployment: "d1", outcome: "ok" }]);
+        expect(routing.attempts).toMatchObject([
+          { deployment: "d0", code },
+          { deployment: "d1", outcome: "ok" },
+        ]);
         expect(routing).toMatchObject({ deployment: "d1", outcome: "succeeded" });
       }
       expect(good.requestCount).toBe(1);
@@ -163,7 +184,10 @@ for (const isStreaming of [false, true]) {
     });
 
     it("passes on a 400 that the request caused, and tries nobody else", async () => {
-      const [first, second] = [await upstream(error(400, { message: "bad temperature", param: "temperature" })), await upstream()];
+      const [first, second] = [
+        await upstream(error(400, { message: "bad temperature", param: "temperature" })),
+        await upstream(),
+      ];
       const { chat } = router([first, second]);
       const thrown = await rejection(chat.completions.create({ model: "chat", messages: HELLO, stream: isStreaming }));
       expect(thrown).toMatchObject({ code: "invalid_request", status: 400, param: "temperature" });
@@ -217,9 +241,14 @@ describe("after the commit point", () => {
     { fault: "a garbage event comes", options: { garbageAfterEvents: 3 }, code: "bad_upstream_response" },
     { fault: "the stream ends without a finish reason", options: { finishReason: null }, code: "upstream_unreachable" },
   ] as const)("R5: delivers what came, then the error, when $fault", async ({ options, code }) => {
-    const [bad, good] = [await upstream(stream({ chunks: ["Hel", "lo"], msPerToken: 20, ...options })), await upstream()];
+    const [bad, good] = [
+      await upstream(stream({ chunks: ["Hel", "lo"], msPerToken: 20, ...options })),
+      await upstream(),
+    ];
     const { chat } = router([bad, good]);
-    const { data, routing } = await chat.completions.create({ model: "chat", messages: HELLO, stream: true }).withRouting();
+    const { data, routing } = await chat.completions
+      .create({ model: "chat", messages: HELLO, stream: true })
+      .withRouting();
     const { text, finishReason, error: thrown } = await deliver(data);
     expect(text).toBe("Hello");
     expect(finishReason).toBeUndefined();
@@ -244,7 +273,9 @@ describe("after the commit point", () => {
     const clock = virtualClock();
     const bad = await upstream(stream({ chunks: ["Hel", "lo"], ...options }));
     const { chat } = router([bad], {}, { clock });
-    const { data, routing } = await chat.completions.create({ model: "chat", messages: HELLO, stream: true }).withRouting();
+    const { data, routing } = await chat.completions
+      .create({ model: "chat", messages: HELLO, stream: true })
+      .withRouting();
     const delivered = deliver(data);
     await clock.advance(after - 100);
     expect((await Promise.race([routing.done, Promise.resolve(routing)])).outcome).toBeUndefined();
@@ -257,7 +288,9 @@ describe("after the commit point", () => {
     const call = { name: "weather", arguments: { city: "Bern" } };
     const bad = await upstream(stream({ toolCalls: [call], cutAfterEvents: 3, msPerToken: 20 }));
     const { chat } = router([bad]);
-    const { data, routing } = await chat.completions.create({ model: "chat", messages: HELLO, stream: true }).withRouting();
+    const { data, routing } = await chat.completions
+      .create({ model: "chat", messages: HELLO, stream: true })
+      .withRouting();
     const { finishReason, error: thrown } = await deliver(data);
     expect(finishReason).toBeUndefined();
     expect(thrown).toMatchObject({ code: "upstream_unreachable" });
@@ -267,7 +300,9 @@ describe("after the commit point", () => {
   it("S31: a missing [DONE] after the finish reason is a complete answer", async () => {
     const fine = await upstream(stream({ chunks: ["Hello"], done: false }));
     const { chat } = router([fine]);
-    const { data, routing } = await chat.completions.create({ model: "chat", messages: HELLO, stream: true }).withRouting();
+    const { data, routing } = await chat.completions
+      .create({ model: "chat", messages: HELLO, stream: true })
+      .withRouting();
     expect(await deliver(data)).toMatchObject({ text: "Hello", finishReason: "stop", error: undefined });
     expect((await routing.done).outcome).toBe("succeeded");
   });
@@ -275,7 +310,9 @@ describe("after the commit point", () => {
   it.each(["absent", "absurd"] as const)("R12: %s usage is estimated and marked", async (usage) => {
     const fine = await upstream(stream({ chunks: ["Hello there"], usage }), reply({ text: "Hello there", usage }));
     const { chat } = router([fine]);
-    const { data, routing } = await chat.completions.create({ model: "chat", messages: HELLO, stream: true }).withRouting();
+    const { data, routing } = await chat.completions
+      .create({ model: "chat", messages: HELLO, stream: true })
+      .withRouting();
     await deliver(data);
     expect((await routing.done).usage).toMatchObject({ isEstimated: true, completionTokens: 3 });
     const whole = await chat.completions.create({ model: "chat", messages: HELLO }).withRouting();
@@ -300,7 +337,9 @@ describe("whoever leaves", () => {
   it("R6: aborts the upstream when the reader breaks out of the stream", async () => {
     const endless = await upstream(stream({ tokens: 100_000, msPerToken: 5, text: "word " }));
     const { chat } = router([endless]);
-    const { data, routing } = await chat.completions.create({ model: "chat", messages: HELLO, stream: true }).withRouting();
+    const { data, routing } = await chat.completions
+      .create({ model: "chat", messages: HELLO, stream: true })
+      .withRouting();
     for await (const _ of data) break;
     const record = await routing.done;
     expect(record).toMatchObject({ outcome: "cancelled", usage: { isEstimated: true } });
@@ -311,7 +350,9 @@ describe("whoever leaves", () => {
   it("R1: leaving after the finish reason changes nothing", async () => {
     const fine = await upstream(stream({ chunks: ["Hello"] }));
     const { chat } = router([fine]);
-    const { data, routing } = await chat.completions.create({ model: "chat", messages: HELLO, stream: true }).withRouting();
+    const { data, routing } = await chat.completions
+      .create({ model: "chat", messages: HELLO, stream: true })
+      .withRouting();
     for await (const chunk of data) if (chunk.choices[0]?.finish_reason) break;
     expect((await routing.done).outcome).toBe("succeeded");
   });

@@ -32,9 +32,16 @@ const transport: Transport = {
 };
 
 describe("memory", () => {
-  it("R21, S27: does not grow with the number of requests, names, tags or principals", { timeout: 60_000 }, async () => {
+  it("R21, S27: does not grow with the number of requests, names, tags or principals", {
+    timeout: 60_000,
+  }, async () => {
     const router = new Router<RouterOptions>({
-      models: { "any/*": { deployments: [{ provider: "openai-compatible", baseUrl: "http://memory/v1", model: "*" }], retries: 0 } },
+      models: {
+        "any/*": {
+          deployments: [{ provider: "openai-compatible", baseUrl: "http://memory/v1", model: "*" }],
+          retries: 0,
+        },
+      },
       transport,
     });
     let number = 0;
@@ -42,7 +49,9 @@ describe("memory", () => {
       for (let n = 0; n < count; n++) {
         const id = `${number++}`;
         const body = { model: `any/model-${id}`, messages: HELLO };
-        await router.chat.completions.create(body, { tags: [id], metadata: { id }, principal: { user: id } }).catch(() => {});
+        await router.chat.completions
+          .create(body, { tags: [id], metadata: { id }, principal: { user: id } })
+          .catch(() => {});
       }
     };
     await send(3_000);

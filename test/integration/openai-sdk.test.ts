@@ -62,7 +62,11 @@ describe.each(ways)("the openai SDK $way, with one of two upstreams failing", ({
     const { openai, good } = await openaiOver(connect);
     good.always(stream({ chunks: ["Fi", "ne", "."] }));
     for (let n = 0; n < 6; n++) {
-      const answer = openai.chat.completions.stream({ model: "chat", messages: HELLO, stream_options: { include_usage: true } });
+      const answer = openai.chat.completions.stream({
+        model: "chat",
+        messages: HELLO,
+        stream_options: { include_usage: true },
+      });
       const completion = await answer.finalChatCompletion();
       expect(completion.choices[0]).toMatchObject({ finish_reason: "stop", message: { content: "Fine." } });
       expect(completion.usage?.completion_tokens).toBeGreaterThan(0);
@@ -123,7 +127,7 @@ describe.each(ways)("the openai SDK $way, with one of two upstreams failing", ({
     expect(byDefault.data.map(({ index }) => index)).toEqual([0, 1]);
     const [first, second] = [byDefault.data[0]?.embedding ?? [], floats.data[0]?.embedding ?? []];
     expect(first.length).toBeGreaterThan(0);
-    first.forEach((value, index) => expect(value).toBeCloseTo(second[index] ?? Number.NaN, 5));
+    for (const [index, value] of first.entries()) expect(value).toBeCloseTo(second[index] ?? Number.NaN, 5);
   });
 
   it("gets legacy completions and the model list", async () => {
@@ -145,7 +149,9 @@ describe.each(ways)("the openai SDK $way, with one of two upstreams failing", ({
   it("gets its own error classes when nothing can be done", async () => {
     const { openai, good } = await openaiOver(connect);
     good.always(error(400, { message: "bad temperature", param: "temperature" }));
-    const thrown = await openai.chat.completions.create({ model: "chat", messages: HELLO }).catch((caught: unknown) => caught);
+    const thrown = await openai.chat.completions
+      .create({ model: "chat", messages: HELLO })
+      .catch((caught: unknown) => caught);
     expect(thrown).toBeInstanceOf(OpenAI.BadRequestError);
     expect(thrown).toMatchObject({ status: 400, code: "invalid_request", param: "temperature" });
     const unknown = await openai.models.retrieve("nobody").catch((caught: unknown) => caught);

@@ -14,7 +14,10 @@ const ask = () => ({ model: "chat", messages: HELLO });
 
 async function routerWith(plugins: Plugin[], ...behaviours: Parameters<typeof open.upstream>) {
   const upstream = await open.upstream(...behaviours);
-  return { upstream, router: open.router({ models: { chat: { deployments: [deploymentOf(upstream, "a")], retries: 0 } }, plugins }) };
+  return {
+    upstream,
+    router: open.router({ models: { chat: { deployments: [deploymentOf(upstream, "a")], retries: 0 } }, plugins }),
+  };
 }
 
 const canned: ChatCompletion = {
@@ -22,14 +25,26 @@ const canned: ChatCompletion = {
   object: "chat.completion",
   created: 1,
   model: "cache",
-  choices: [{ index: 0, message: { role: "assistant", content: "From the cache.", refusal: null }, finish_reason: "stop", logprobs: null }],
+  choices: [
+    {
+      index: 0,
+      message: { role: "assistant", content: "From the cache.", refusal: null },
+      finish_reason: "stop",
+      logprobs: null,
+    },
+  ],
   usage: { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 },
 };
 
 describe("guards on the way in", () => {
   it("rewrite what is sent; the router checks it again", async () => {
     const { upstream, router } = await routerWith([
-      { name: "system", beforeRequest: ({ body }) => ({ body: { messages: [{ role: "system", content: "Be brief." }, ...("messages" in body ? body.messages : [])] } }) },
+      {
+        name: "system",
+        beforeRequest: ({ body }) => ({
+          body: { messages: [{ role: "system", content: "Be brief." }, ...("messages" in body ? body.messages : [])] },
+        }),
+      },
       { name: "attempt", beforeAttempt: ({ deployment, number }) => ({ body: { user: `${deployment}-${number}` } }) },
     ]);
     await router.chat.completions.create(ask());
@@ -37,7 +52,10 @@ describe("guards on the way in", () => {
     const { router: broken, upstream: untouched } = await routerWith([
       { name: "junk", beforeRequest: () => ({ body: { messages: "not a list" } }) },
     ]);
-    expect(await rejection(broken.chat.completions.create(ask()))).toMatchObject({ code: "invalid_request", param: "messages" });
+    expect(await rejection(broken.chat.completions.create(ask()))).toMatchObject({
+      code: "invalid_request",
+      param: "messages",
+    });
     expect(untouched.requestCount).toBe(0);
   });
 
@@ -50,17 +68,26 @@ describe("guards on the way in", () => {
         },
       },
     ]);
-    expect(await rejection(router.chat.completions.create(ask()))).toMatchObject({ code: "content_policy_violation", status: 400 });
+    expect(await rejection(router.chat.completions.create(ask()))).toMatchObject({
+      code: "content_policy_violation",
+      status: 400,
+    });
     expect(router.status().outcomes).toMatchObject({ rejected: 1 });
     expect(upstream.requestCount).toBe(0);
   });
 
   it("answer at once, whole or as a stream", async () => {
-    const { upstream, router } = await routerWith([{ name: "cache", innermost: true, beforeRequest: () => ({ reply: canned }) }]);
+    const { upstream, router } = await routerWith([
+      { name: "cache", innermost: true, beforeRequest: () => ({ reply: canned }) },
+    ]);
     const { data, routing } = await router.chat.completions.create(ask()).withRouting();
     expect(data).toEqual(canned);
     expect(routing).toMatchObject({ deployment: undefined, attempts: [], outcome: "succeeded", usage: undefined });
-    const answer = await router.chat.completions.create({ ...ask(), stream: true, stream_options: { include_usage: true } });
+    const answer = await router.chat.completions.create({
+      ...ask(),
+      stream: true,
+      stream_options: { include_usage: true },
+    });
     const { text, finishReason, chunks } = await deliver(answer);
     expect([text, finishReason]).toEqual(["From the cache.", "stop"]);
     expect(chunks[0]?.choices[0]?.delta).toEqual({ role: "assistant", content: "" });
@@ -71,8 +98,16 @@ describe("guards on the way in", () => {
   it("R7: that hang refuse the request after their time, or are skipped where they fail open", async () => {
     const clock = virtualClock();
     const upstream = await open.upstream();
-    const hanging = (failure: "closed" | "open"): Plugin => ({ name: "hangs", failure, beforeRequest: () => new Promise(() => {}) });
-    const closed = open.router({ models: { chat: [deploymentOf(upstream, "a")] }, plugins: [hanging("closed")], clock });
+    const hanging = (failure: "closed" | "open"): Plugin => ({
+      name: "hangs",
+      failure,
+      beforeRequest: () => new Promise(() => {}),
+    });
+    const closed = open.router({
+      models: { chat: [deploymentOf(upstream, "a")] },
+      plugins: [hanging("closed")],
+      clock,
+    });
     const refused = rejection(closed.chat.completions.create(ask()));
     await clock.advance(2_001);
     expect(await refused).toMatchObject({ code: "guardrail_error", status: 500 });
@@ -117,7 +152,9 @@ describe("guards on the way out", () => {
           ...chunk,
           choices: chunk.choices.map((choice) => ({
             ...choice,
-            delta: choice.delta.content ? { ...choice.delta, content: choice.delta.content.toUpperCase() } : choice.delta,
+            delta: choice.delta.content
+              ? { ...choice.delta, content: choice.delta.content.toUpperCase() }
+              : choice.delta,
           })),
         };
       }
@@ -125,7 +162,11 @@ describe("guards on the way out", () => {
   };
 
   it("transform a stream in either form, and what broke it comes through", async () => {
-    const { router } = await routerWith([upper], stream({ chunks: ["hel", "lo"] }), stream({ chunks: ["hel", "lo"], cutAfterEvents: 3, msPerToken: 20 }));
+    const { router } = await routerWith(
+      [upper],
+      stream({ chunks: ["hel", "lo"] }),
+      stream({ chunks: ["hel", "lo"], cutAfterEvents: 3, msPerToken: 20 }),
+    );
     const answer = await router.chat.completions.create({ ...ask(), stream: true });
     expect(await deliver(answer)).toMatchObject({ text: "HELLO", finishReason: "stop", error: undefined });
     const { data, routing } = await router.chat.completions.create({ ...ask(), stream: true }).withRouting();
@@ -145,28 +186,36 @@ describe("guards on the way out", () => {
         name: "blocks",
         failure: "open",
         async *transformStream(chunks) {
-          for await (const _ of chunks) throw routerError("content_policy_violation");
+          for await (const chunk of chunks) {
+            if (chunk) throw routerError("content_policy_violation");
+            yield chunk;
+          }
         },
       },
     ]);
-    expect(await rejection(router.chat.completions.create({ ...ask(), stream: true }))).toMatchObject({ code: "content_policy_violation" });
+    expect(await rejection(router.chat.completions.create({ ...ask(), stream: true }))).toMatchObject({
+      code: "content_policy_violation",
+    });
     expect(router.status()).toMatchObject({ outcomes: { blocked: 1 }, inFlight: 0 });
   });
 
   it("a transform that leaves early ends the upstream, and the answer is what it let through", async () => {
-    const { upstream, router } = await routerWith([
-      {
-        name: "short",
-        failure: "open",
-        async *transformStream(chunks: AsyncIterable<Chunk>) {
-          let count = 0;
-          for await (const chunk of chunks) {
-            yield chunk;
-            if (++count === 2) return;
-          }
+    const { upstream, router } = await routerWith(
+      [
+        {
+          name: "short",
+          failure: "open",
+          async *transformStream(chunks: AsyncIterable<Chunk>) {
+            let count = 0;
+            for await (const chunk of chunks) {
+              yield chunk;
+              if (++count === 2) return;
+            }
+          },
         },
-      },
-    ], stream({ tokens: 10_000, text: "w ", msPerToken: 5 }));
+      ],
+      stream({ tokens: 10_000, text: "w ", msPerToken: 5 }),
+    );
     const answer = await router.chat.completions.create({ ...ask(), stream: true });
     expect((await deliver(answer)).chunks).toHaveLength(2);
     await expect.poll(() => upstream.inFlight).toBe(0);
@@ -203,7 +252,10 @@ describe("reservations", () => {
     const first = router.chat.completions.create(ask());
     await upstream.waitForRequest();
     expect(router.status().leases).toBe(2);
-    expect(await rejection(router.chat.completions.create(ask()))).toMatchObject({ code: "rate_limit_exceeded", status: 429 });
+    expect(await rejection(router.chat.completions.create(ask()))).toMatchObject({
+      code: "rate_limit_exceeded",
+      status: 429,
+    });
     expect(ended).toEqual(["released req_"]);
     release();
     await first;
@@ -239,26 +291,30 @@ describe("observers", () => {
       stream({ chunks: ["a"] }),
       error(400),
     );
-    await deliver(await router.chat.completions.create({ ...ask(), stream: true }, { tags: ["t"], metadata: { k: "v" }, principal: { user: "u" } }));
-    await expect.poll(() => events.map(({ type }) => type)).toEqual([
-      "request-started",
-      "attempt-started",
-      "first-token",
-      "reply-ready",
-      "attempt-ended",
-      "request-settled",
-    ]);
-    for (const event of events) expect(event).toMatchObject({ tags: ["t"], metadata: { k: "v" }, principal: { user: "u" }, model: "chat" });
+    await deliver(
+      await router.chat.completions.create(
+        { ...ask(), stream: true },
+        { tags: ["t"], metadata: { k: "v" }, principal: { user: "u" } },
+      ),
+    );
+    await expect
+      .poll(() => events.map(({ type }) => type))
+      .toEqual([
+        "request-started",
+        "attempt-started",
+        "first-token",
+        "reply-ready",
+        "attempt-ended",
+        "request-settled",
+      ]);
+    for (const event of events)
+      expect(event).toMatchObject({ tags: ["t"], metadata: { k: "v" }, principal: { user: "u" }, model: "chat" });
     expect(events.at(-1)).toMatchObject({ outcome: "succeeded", attempts: 1, deployment: "a" });
     events.length = 0;
     await rejection(router.chat.completions.create(ask()));
-    await expect.poll(() => events.map(({ type }) => type)).toEqual([
-      "request-started",
-      "attempt-started",
-      "attempt-ended",
-      "request-failed",
-      "request-settled",
-    ]);
+    await expect
+      .poll(() => events.map(({ type }) => type))
+      .toEqual(["request-started", "attempt-started", "attempt-ended", "request-failed", "request-settled"]);
     expect(events[3]).toMatchObject({ outcome: "failed", error: { code: "invalid_request" } });
   });
 });

@@ -38,7 +38,10 @@ describe("names", () => {
       code: "model_not_found",
       status: 404,
     });
-    expect(router.status().groups[0]?.deployments[0]).toMatchObject({ availability: "available", consecutiveFailures: 0 });
+    expect(router.status().groups[0]?.deployments[0]).toMatchObject({
+      availability: "available",
+      consecutiveFailures: 0,
+    });
   });
 });
 
@@ -61,10 +64,18 @@ describe("all operations", () => {
 
   it("R23: send absent fields as absent, and unknown ones as they are (S25)", async () => {
     const upstream = await open.upstream();
-    const router = open.router({ models: { chat: [deploymentOf(upstream, "a", { defaults: { temperature: 0.5, top_k: 3 } })] } });
+    const router = open.router({
+      models: { chat: [deploymentOf(upstream, "a", { defaults: { temperature: 0.5, top_k: 3 } })] },
+    });
     const body = { ...ask(), top_k: 7, brand_new: { nested: [1, null] } };
     await router.chat.completions.create(body);
-    expect(upstream.requests[0]?.body).toEqual({ temperature: 0.5, top_k: 7, brand_new: { nested: [1, null] }, model: "m", messages: HELLO });
+    expect(upstream.requests[0]?.body).toEqual({
+      temperature: 0.5,
+      top_k: 7,
+      brand_new: { nested: [1, null] },
+      model: "m",
+      messages: HELLO,
+    });
     expect(body).toEqual({ ...ask(), top_k: 7, brand_new: { nested: [1, null] } });
   });
 
@@ -93,7 +104,10 @@ describe("limits of a deployment", () => {
     large.always(reply({ until }));
     const router = open.router({
       models: {
-        chat: [deploymentOf(small, "small", { maxParallel: 2 }), deploymentOf(large, "large", { maxParallel: 1, tier: 1 })],
+        chat: [
+          deploymentOf(small, "small", { maxParallel: 2 }),
+          deploymentOf(large, "large", { maxParallel: 1, tier: 1 }),
+        ],
       },
     });
     const running = Array.from({ length: 3 }, () => router.chat.completions.create(ask()).withRouting());
@@ -108,7 +122,12 @@ describe("limits of a deployment", () => {
   it("tags and region restrict the deployments of a call", async () => {
     const upstream = await open.upstream();
     const router = open.router({
-      models: { chat: [deploymentOf(upstream, "us", { region: "us" }), deploymentOf(upstream, "eu", { region: "eu", tags: ["gdpr"] })] },
+      models: {
+        chat: [
+          deploymentOf(upstream, "us", { region: "us" }),
+          deploymentOf(upstream, "eu", { region: "eu", tags: ["gdpr"] }),
+        ],
+      },
     });
     const require = { tags: ["gdpr"], region: "eu" };
     for (let n = 0; n < 5; n++) {
@@ -153,7 +172,9 @@ describe("deadlines", () => {
     const clock = virtualClock();
     const upstream = await open.upstream(stream({ tokens: 100_000, text: "word ", msPerToken: 5 }));
     const router = open.router({ models: { chat: [deploymentOf(upstream, "a")] }, clock });
-    const { routing } = await router.chat.completions.create({ ...ask(), stream: true }, { deadlineMs: 10_000 }).withRouting();
+    const { routing } = await router.chat.completions
+      .create({ ...ask(), stream: true }, { deadlineMs: 10_000 })
+      .withRouting();
     expect(router.status().inFlight).toBe(1);
     await clock.advance(10_001);
     expect((await routing.done).outcome).toBe("interrupted");
@@ -207,11 +228,16 @@ describe("reload", () => {
     const until = new Promise<void>((resolve) => {
       release = resolve;
     });
-    const [old, fresh] = [await open.upstream(reply({ text: "old", until })), await open.upstream(reply({ text: "new" }))];
+    const [old, fresh] = [
+      await open.upstream(reply({ text: "old", until })),
+      await open.upstream(reply({ text: "new" })),
+    ];
     const router = open.router({ models: { chat: [deploymentOf(old, "a")] } });
     const running = router.chat.completions.create(ask());
     await old.waitForRequest();
-    expect(() => router.reload({ models: { chat: [{ provider: "opnai", model: "x" } as never] } })).toThrow(/did you mean/);
+    expect(() => router.reload({ models: { chat: [{ provider: "opnai", model: "x" } as never] } })).toThrow(
+      /did you mean/,
+    );
     router.reload({ models: { chat: [deploymentOf(fresh, "b")] } });
     expect(await router.chat.completions.create(ask())).toMatchObject({ choices: [{ message: { content: "new" } }] });
     release();
@@ -228,7 +254,10 @@ describe("reload", () => {
     await rejection(router.chat.completions.create(ask()));
     expect(router.status().groups[0]?.deployments[0]?.availability).toBe("parked");
     router.reload(options("first-key"));
-    expect(await rejection(router.chat.completions.create(ask()))).toMatchObject({ code: "no_deployment_available", status: 503 });
+    expect(await rejection(router.chat.completions.create(ask()))).toMatchObject({
+      code: "no_deployment_available",
+      status: 503,
+    });
     router.reload(options("second-key"));
     await router.chat.completions.create(ask());
     expect(upstream.requests.at(-1)?.headers.authorization).toBe("Bearer second-key");
@@ -256,8 +285,14 @@ describe("close", () => {
 
   it("interrupts what does not finish within drainMs", async () => {
     const clock = virtualClock();
-    const [mute, endless] = [await open.upstream(silence()), await open.upstream(stream({ tokens: 100_000, text: "w ", msPerToken: 5 }))];
-    const router = open.router({ models: { mute: [deploymentOf(mute, "a")], chat: [deploymentOf(endless, "b")] }, clock });
+    const [mute, endless] = [
+      await open.upstream(silence()),
+      await open.upstream(stream({ tokens: 100_000, text: "w ", msPerToken: 5 })),
+    ];
+    const router = open.router({
+      models: { mute: [deploymentOf(mute, "a")], chat: [deploymentOf(endless, "b")] },
+      clock,
+    });
     const waiting = rejection(router.chat.completions.create(ask("mute")));
     await mute.waitForRequest();
     const { data, routing } = await router.chat.completions.create({ ...ask(), stream: true }).withRouting();
@@ -290,7 +325,11 @@ describe("explain", () => {
     const router = open.router({
       models: {
         chat: {
-          deployments: [deploymentOf(a, "a"), deploymentOf(b, "b", { contextWindow: 1 }), deploymentOf(b, "c", { tier: 1 })],
+          deployments: [
+            deploymentOf(a, "a"),
+            deploymentOf(b, "b", { contextWindow: 1 }),
+            deploymentOf(b, "c", { tier: 1 }),
+          ],
           fallbacks: ["other"],
         },
         other: [deploymentOf(b, "d")],

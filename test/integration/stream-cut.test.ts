@@ -5,10 +5,11 @@ import { Router } from "../../src/router/router.js";
 import type { Transport } from "../../src/transport/transport.js";
 import { HELLO } from "../support/router-fixtures.js";
 
-const TEXT_PIECES = ["Zürich ", "“Hbf” \\ ", "\n", "🚂🚃", " {\"a\":1}"];
+const TEXT_PIECES = ["Zürich ", "“Hbf” \\ ", "\n", "🚂🚃", ' {"a":1}'];
 const chunk = (choices: unknown, usage?: object) =>
   `data: ${JSON.stringify({ id: "c1", object: "chat.completion.chunk", created: 1, model: "m", choices, ...usage })}\r\n\r\n`;
-const delta = (fields: object, finish_reason: string | null = null) => chunk([{ index: 0, delta: fields, finish_reason }]);
+const delta = (fields: object, finish_reason: string | null = null) =>
+  chunk([{ index: 0, delta: fields, finish_reason }]);
 const STREAM = Buffer.from(
   [
     ": hello\n\n",
@@ -59,7 +60,9 @@ interface Seen {
 
 async function streamOf(form: "chunks" | "text", transport: Transport): Promise<Seen> {
   const router = new Router({
-    models: { chat: { deployments: [{ provider: "openai-compatible", baseUrl: "http://memory/v1", model: "m" }], retries: 0 } },
+    models: {
+      chat: { deployments: [{ provider: "openai-compatible", baseUrl: "http://memory/v1", model: "m" }], retries: 0 },
+    },
     transport,
   });
   const chunks: unknown[] = [];
@@ -83,7 +86,9 @@ async function streamOf(form: "chunks" | "text", transport: Transport): Promise<
 }
 
 const textOf = ({ chunks }: Seen) =>
-  (chunks as { choices: { delta: { content?: string } }[] }[]).map(({ choices }) => choices[0]?.delta.content ?? "").join("");
+  (chunks as { choices: { delta: { content?: string } }[] }[])
+    .map(({ choices }) => choices[0]?.delta.content ?? "")
+    .join("");
 const finishesOf = ({ chunks }: Seen) =>
   (chunks as { choices: { finish_reason: unknown }[] }[]).filter(({ choices }) => choices[0]?.finish_reason).length;
 
@@ -99,14 +104,22 @@ describe.each(["chunks", "text"] as const)("a stream delivered as %s", (form) =>
     expect(await streamOf(form, fromMemory(bytes, "complete")), "byte by byte").toEqual(whole);
   });
 
-  it("R5, R9: that breaks at any byte delivers a prefix, and is complete only with its finish reason", { timeout: 60_000 }, async () => {
+  it("R5, R9: that breaks at any byte delivers a prefix, and is complete only with its finish reason", {
+    timeout: 60_000,
+  }, async () => {
     const finishAt = STREAM.indexOf('"finish_reason":"stop"');
     const usageEnd = STREAM.indexOf("data: [DONE]");
     let complete = 0;
     for (let at = 0; at <= STREAM.length; at++) {
       for (const ending of ["complete", "reset"] as const) {
         // One event at a time, so that nothing is retried for having come together.
-        const seen = await streamOf(form, fromMemory([STREAM.subarray(0, 200), STREAM.subarray(200, at)].filter((p) => p.length > 0 && at > 200), ending));
+        const seen = await streamOf(
+          form,
+          fromMemory(
+            [STREAM.subarray(0, 200), STREAM.subarray(200, at)].filter((p) => p.length > 0 && at > 200),
+            ending,
+          ),
+        );
         const text = textOf(seen);
         expect(TEXT.startsWith(text), `byte ${at}: ${JSON.stringify(text)}`).toBe(true);
         if (seen.code === undefined) {

@@ -14,7 +14,8 @@ const run = (cwd: string, command: string, ...args: string[]) => {
   return execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
 };
 
-const ALLOWED = /^package\/(?:dist\/[\w.-]+\.(?:js|d\.ts)|docs\/[\w./-]+|package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/;
+const ALLOWED =
+  /^package\/(?:dist\/[\w.-]+\.(?:js|d\.ts)|docs\/[\w./-]+|package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/;
 
 try {
   run(ROOT, "npx", "tsup", "--silent");
@@ -23,7 +24,8 @@ try {
 
   const files = run(project, "tar", "-tzf", tarball).trim().split("\n");
   const strangers = files.filter((file) => !ALLOWED.test(file));
-  if (strangers.length > 0) throw new Error(`The tarball holds files that do not belong there: ${strangers.join(", ")}`);
+  if (strangers.length > 0)
+    throw new Error(`The tarball holds files that do not belong there: ${strangers.join(", ")}`);
   run(ROOT, "npx", "publint", "--strict", tarball);
   // CommonJS on Node ≥ 20.19 loads ESM, which is what we ship; older resolutions do not know `exports`.
   run(ROOT, "npx", "attw", tarball, "--profile", "esm-only");

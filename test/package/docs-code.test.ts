@@ -4,7 +4,12 @@ import ts from "typescript";
 import { describe, expect, it } from "vitest";
 
 const ROOT = resolve(import.meta.dirname, "../..");
-const pages = ["README.md", ...readdirSync(join(ROOT, "docs")).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`)];
+const pages = [
+  "README.md",
+  ...readdirSync(join(ROOT, "docs"))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name}`),
+];
 
 interface Block {
   readonly page: string;
@@ -27,7 +32,10 @@ function problemsOf(all: readonly Block[]): string[] {
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, ROOT);
   const files = new Map(
     // `export {}`: a block without imports is a module, too.
-    all.map((block, index) => [join(ROOT, "examples", `docs-block-${index}.mts`), { block, code: `${block.code}\nexport {};\n` }]),
+    all.map((block, index) => [
+      join(ROOT, "examples", `docs-block-${index}.mts`),
+      { block, code: `${block.code}\nexport {};\n` },
+    ]),
   );
   const host = ts.createCompilerHost(options);
   const { getSourceFile, fileExists, readFile } = host;

@@ -44,5 +44,7 @@ describe("the error catalogue", () => {
 });
 
 function errorOf(code: ErrorCode): RouterError {
-  return code === "invalid_options" ? new InvalidOptionsError([{ path: "models", message: "missing" }]) : routerError(code);
+  return code === "invalid_options"
+    ? new InvalidOptionsError([{ path: "models", message: "missing" }])
+    : routerError(code);
 }

@@ -25,7 +25,9 @@ describe("package.json", () => {
     };
     const entries = Object.entries(packages).filter(([path]) => path !== "");
     expect(entries.filter(([, { integrity, link }]) => !integrity && !link).map(([path]) => path)).toEqual([]);
-    expect(entries.filter(([, { hasInstallScript, dev }]) => hasInstallScript && !dev).map(([path]) => path)).toEqual([]);
+    expect(entries.filter(([, { hasInstallScript, dev }]) => hasInstallScript && !dev).map(([path]) => path)).toEqual(
+      [],
+    );
   });
 
   it("S35: names the runtime floor of the strictest dependency", () => {
@@ -42,7 +44,11 @@ describe("package.json", () => {
     const pack = () =>
       (
         JSON.parse(
-          execFileSync("npm", ["pack", "--dry-run", "--json"], { cwd: ROOT, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }),
+          execFileSync("npm", ["pack", "--dry-run", "--json"], {
+            cwd: ROOT,
+            encoding: "utf8",
+            stdio: ["ignore", "pipe", "ignore"],
+          }),
         ) as { integrity: string; files: { path: string }[] }[]
       )[0];
     const [first, second] = [pack(), pack()];

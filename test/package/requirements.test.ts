@@ -16,12 +16,16 @@ const UNUSED = new Set(["S43", "S45"]);
 
 const titles = readdirSync(TEST, { recursive: true, encoding: "utf8" })
   .filter((path) => /\.(?:test|test-d)\.ts$/.test(path))
-  .flatMap((path) => [...readFileSync(join(TEST, path), "utf8").matchAll(/\b(?:it|test|describe)\b[^\n]*?[("'`]([^\n]*)/g)])
+  .flatMap((path) => [
+    ...readFileSync(join(TEST, path), "utf8").matchAll(/\b(?:it|test|describe)\b[^\n]*?[("'`]([^\n]*)/g),
+  ])
   .map(([, title]) => title ?? "");
 
 /** The wire conventions have numbers of their own: `repair R4`, `wire S3`. */
 const named = new Set(
-  titles.flatMap((title) => [...title.matchAll(/(?<!repair |wire )\b([SR]\d{1,2})\b/g)].map(([, number]) => number ?? "")),
+  titles.flatMap((title) =>
+    [...title.matchAll(/(?<!repair |wire )\b([SR]\d{1,2})\b/g)].map(([, number]) => number ?? ""),
+  ),
 );
 const all = (["S", "R"] as const).flatMap((letter) =>
   Array.from({ length: LAST[letter] }, (_, index) => `${letter}${index + 1}`).filter((number) => !UNUSED.has(number)),

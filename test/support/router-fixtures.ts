@@ -1,7 +1,7 @@
 import type { ChatChunk } from "../../src/protocol/chat.js";
+import type { ReplyStream } from "../../src/router/reply-stream.js";
 import { Router } from "../../src/router/router.js";
 import type { GroupOptions, RouterOptions } from "../../src/router/router-options.js";
-import type { ReplyStream } from "../../src/router/reply-stream.js";
 import type { FakeUpstream } from "../../src/testing/fake-upstream.js";
 
 export const HELLO = [{ role: "user" as const, content: "Hello" }];

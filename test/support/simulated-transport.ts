@@ -79,16 +79,20 @@ export class SimulatedTransport implements Transport {
       if (fault === "silent") return;
       await clock.sleep(random.next() * 200);
       const status = fault === "status" ? pick(STATUSES) : 200;
-      const headers = new Map([["content-type", status === 200 && isStreaming ? "text/event-stream" : "application/json"]]);
+      const headers = new Map([
+        ["content-type", status === 200 && isStreaming ? "text/event-stream" : "application/json"],
+      ]);
       if (status === 429 && random.next() < 0.5) headers.set("retry-after", String(Math.ceil(random.next() * 10)));
-      const text = status === 200 ? this.#body(isStreaming, fault) : JSON.stringify({ error: { message: `no ${status}` } });
+      const text =
+        status === 200 ? this.#body(isStreaming, fault) : JSON.stringify({ error: { message: `no ${status}` } });
       response.resolve({ status, headers, body: body(text) });
     };
     void begin();
 
     const body = (text: string): ResponseBody => {
       const bytes = utf8.encode(text);
-      const stopAt = fault === "cut" || fault === "silent-body" ? Math.floor(random.next() * bytes.length) : bytes.length;
+      const stopAt =
+        fault === "cut" || fault === "silent-body" ? Math.floor(random.next() * bytes.length) : bytes.length;
       let at = 0;
       const read = async (): Promise<Uint8Array | undefined> => {
         if (isOver) throw await stopped.promise.catch((reason) => reason);
@@ -138,7 +142,10 @@ export class SimulatedTransport implements Transport {
     }
     const chunk = (delta: object, finish_reason: string | null) =>
       `data: ${JSON.stringify({ ...common, object: "chat.completion.chunk", choices: [{ index: 0, delta, finish_reason }] })}\n\n`;
-    const events = [chunk({ role: "assistant", content: "" }, null), ...tokens.map((content) => chunk({ content }, null))];
+    const events = [
+      chunk({ role: "assistant", content: "" }, null),
+      ...tokens.map((content) => chunk({ content }, null)),
+    ];
     const breakAt = Math.floor(random.next() * events.length);
     if (fault === "garbage") events.splice(breakAt, 0, "data: {garbage\n\n");
     if (fault === "error-event") events.splice(breakAt, 0, 'data: {"error":{"message":"broken"}}\n\n');

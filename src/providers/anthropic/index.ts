@@ -75,7 +75,7 @@ function connect(settings: ProviderSettings): ChatUpstream {
 
 /** Reasoning is dropped where the model cannot think; of a wildcard group that is known only later. */
 function supportOf(model: string, { thinking }: AnthropicSettings): FeatureSupport {
-  const cannotThink = model !== "*" && (thinking ?? modelFacts(model).thinking) === "none";
+  const cannotThink = !model.includes("*") && (thinking ?? modelFacts(model).thinking) === "none";
   const drops = cannotThink ? [...DROPS, "reasoningEffort" as const] : DROPS;
   return { drops: features(...drops), rejects: features(...REJECTS) };
 }

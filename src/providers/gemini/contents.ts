@@ -1,9 +1,17 @@
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
-import { toolInput } from "../tool-input.js";
+import { parsedObject, toolInput } from "../tool-input.js";
 import { Turns } from "../turns.js";
 import type { ModelFacts } from "./model-facts.js";
-import { contentParts, malformed, type Part, type PartRequest, REASONING_FORMAT, textContent, textParts } from "./parts.js";
+import {
+  contentParts,
+  malformed,
+  type Part,
+  type PartRequest,
+  REASONING_FORMAT,
+  textContent,
+  textParts,
+} from "./parts.js";
 
 /** The messages of a chat in Gemini's words. */
 export interface Conversation {
@@ -105,7 +113,8 @@ class MessageConverter {
 
   #call(call: unknown): Part {
     if (!isJsonObject(call)) throw malformed("messages.tool_calls", "a list of calls");
-    if (!isJsonObject(call.function)) throw missingFeature("this deployment has no custom tools", "messages.tool_calls");
+    if (!isJsonObject(call.function))
+      throw missingFeature("this deployment has no custom tools", "messages.tool_calls");
     const name = textOf(call.function.name) ?? "";
     const id = textOf(call.id);
     if (id !== undefined) this.#names.set(id, name);
@@ -146,6 +155,5 @@ function withSignature(parts: Part[], details: unknown): Part[] {
 
 /** A result must be an object: JSON objects are used as they are, other text is wrapped. */
 function responseOf(text: string): JsonObject {
-  const response = toolInput(text);
-  return text.trim() === "" || isWrapped(response) ? { output: text } : response;
+  return parsedObject(text) ?? { output: text };
 }

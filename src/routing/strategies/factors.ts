@@ -1,8 +1,13 @@
 import type { Candidate, StrategyRequest } from "../candidate.js";
 
+/** The part of {@link workAhead} that is the same for all candidates: taken out of the loops, which it would slow down. */
+export function ownWork(request: StrategyRequest): number {
+  return Math.max(1, request.promptTokens) + 100;
+}
+
 /** Work ahead of a request on a deployment, its own included, in prompt tokens: W of routing §3. */
-export function workAhead(candidate: Candidate, request: StrategyRequest): number {
-  return candidate.waitingTokens + Math.max(1, request.promptTokens) + 100 * candidate.streams + 100;
+export function workAhead(candidate: Candidate, own: number): number {
+  return candidate.waitingTokens + 100 * candidate.streams + own;
 }
 
 /** Makes deployments that fail or run out of their limits dearer: `fail * tight` of routing §3, at least 1. */

@@ -1,5 +1,5 @@
 import type { Candidate, StrategyRequest } from "../candidate.js";
-import { penalty, workAhead } from "./factors.js";
+import { ownWork, penalty, workAhead } from "./factors.js";
 import { Ties } from "./ties.js";
 
 /** Weight of the decode time, which streams share, against the wait for the first token (routing §3). */
@@ -60,18 +60,20 @@ export class LatencyCost {
   ): C {
     const ties = this.#ties;
     const best = this.#bestSlownessMs;
+    const own = ownWork(request);
+    const { now } = request;
     const leastDecode = DECODE_SHARE * request.outputTokens * this.#bestDecodeMs;
     let lowest = Number.POSITIVE_INFINITY;
     for (let position = 0; position < candidates.length; position++) {
       // In bounds.
       const candidate = candidates[position]!;
-      const work = workAhead(candidate, request);
+      const work = workAhead(candidate, own);
       if (candidate.samples > 0) {
         if ((best * work + leastDecode) * SAFETY > lowest) continue;
         const slownessMs = candidate.slownessMs;
         if (slownessMs > SLOWNESS_BAND * best) {
           // exp(-x) >= 1 - x: forgiven at most so much.
-          const idleMs = candidate.streams > 0 ? 0 : request.now - candidate.lastSampleAt;
+          const idleMs = candidate.streams > 0 ? 0 : now - candidate.lastSampleAt;
           const leastMs = (best + (slownessMs - best) * (1 - idleMs / FORGIVE_MS)) / SLOWNESS_BAND;
           if ((leastMs * work + leastDecode) * SAFETY > lowest) continue;
         }
@@ -89,7 +91,7 @@ export class LatencyCost {
 
   of(candidate: Candidate, request: StrategyRequest): number {
     const best = this.#bestSlownessMs;
-    const work = workAhead(candidate, request);
+    const work = workAhead(candidate, ownWork(request));
     const charge = penalty(candidate, request.now);
     if (candidate.samples === 0) {
       return candidate.streams < UNSAMPLED_STREAMS || !this.#hasSamples
@@ -108,7 +110,7 @@ export class LatencyCost {
   predictedTtftMs(candidate: Candidate, request: StrategyRequest): number | undefined {
     if (!this.#hasSamples) return undefined;
     const best = this.#bestSlownessMs;
-    const work = workAhead(candidate, request);
+    const work = workAhead(candidate, ownWork(request));
     if (candidate.samples === 0) return candidate.streams < UNSAMPLED_STREAMS ? best * work : Number.POSITIVE_INFINITY;
     const slownessMs = best + (candidate.slownessMs - best) * remembered(candidate, request.now);
     return Math.max(slownessMs * work, lateMs(candidate, request.now));

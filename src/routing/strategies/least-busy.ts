@@ -1,6 +1,6 @@
 import type { Candidate, StrategyRequest } from "../candidate.js";
 import type { BuiltInStrategy } from "./built-in-strategy.js";
-import { penalty, workAhead } from "./factors.js";
+import { ownWork, penalty, workAhead } from "./factors.js";
 import { Ties } from "./ties.js";
 
 /**
@@ -16,11 +16,12 @@ export function leastBusy(): BuiltInStrategy {
     isBuiltIn: true,
     usesWeights: true,
     pick(candidates, request) {
+      const own = ownWork(request);
       let lowest = Number.POSITIVE_INFINITY;
       for (let position = 0; position < candidates.length; position++) {
         // In bounds.
         const candidate = candidates[position]!;
-        const work = workAhead(candidate, request) / candidate.weight;
+        const work = workAhead(candidate, own) / candidate.weight;
         // Penalties only raise it.
         if (work > lowest) continue;
         const cost = work * penalty(candidate, request.now);
@@ -37,5 +38,5 @@ export function leastBusy(): BuiltInStrategy {
 }
 
 function costOf(candidate: Candidate, request: StrategyRequest): number {
-  return (workAhead(candidate, request) / candidate.weight) * penalty(candidate, request.now);
+  return (workAhead(candidate, ownWork(request)) / candidate.weight) * penalty(candidate, request.now);
 }

@@ -25,6 +25,7 @@ describe("errors of upstreams", () => {
     ["openai", 400, error("too long", { code: "string_above_max_length" }), "invalid_request"],
     ["openai", 400, error("x", { code: "content_policy_violation" }), "content_filter"],
     ["openai", 400, error("Your request was rejected as a result of our safety system"), "content_filter"],
+    ["openai", 400, error("The model `x` does not exist", { code: "model_not_found" }), "not_found"],
     ["openai", 401, error("Incorrect API key", { code: "invalid_api_key" }), "authentication"],
     ["openai", 403, error("no", { code: "unsupported_country_region_territory" }), "permission"],
     ["openai", 404, error("no", { code: "model_not_found" }), "not_found"],
@@ -291,6 +292,7 @@ describe("errors of upstreams", () => {
       fc.jsonValue().map((value) => JSON.stringify({ detail: value, message: value, code: value })),
       fc.constantFrom(
         "[".repeat(100_000),
+        `{"error":{"message":${"[".repeat(50_000)}${"]".repeat(50_000)}}}`,
         `{"error":${"[".repeat(5_000)}${"]".repeat(5_000)}}`,
         '{"__proto__":{"error":{"message":"x"}}}',
         "\u0000",

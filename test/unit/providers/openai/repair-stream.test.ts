@@ -336,6 +336,8 @@ describe("repairs of streams", () => {
     ["tool", "tool_calls"],
     ["content-filter", "content_filter"],
     ["safety", "content_filter"],
+    ["SAFETY", "content_filter"],
+    ["MAX_TOKENS", "length"],
     ["content_filter", "content_filter"],
     ["function_call", "function_call"],
   ])("repair R10: finish reason %s means %s", (given, meant) => {
@@ -419,6 +421,24 @@ describe("repairs of streams", () => {
     expect(deltasOf(decoded)).toEqual([role, { content: "x" }]);
     expect(decoded.error).toMatchObject({ errorClass: "server", message: "boom" });
     expect(decoded.isDone).toBe(false);
+  });
+
+  it.each([
+    [{ message: "This model's maximum context length is 8192 tokens", code: 500 }, "context_length"],
+    [{ message: "This model's maximum context length is 8192 tokens" }, "context_length"],
+    [{ message: "x", code: "content_filter" }, "content_filter"],
+    [{ message: "x", code: 503 }, "overloaded"],
+    [{ message: "x", code: "429" }, "rate_limit"],
+    [{ message: "x", type: "ServiceUnavailable" }, "overloaded"],
+    [{ message: "x", type: "rate_limit_error" }, "rate_limit"],
+    [{ message: "x", type: "timeout_error" }, "timeout"],
+    [{ message: "x", type: "invalid_request_error" }, "invalid_request"],
+    [{ message: "Request failed during generation: x", http_status_code: 422 }, "server"],
+    [{ message: "429 in words", type: "server_error" }, "server"],
+    [{ message: "x" }, "server"],
+    [{}, "server"],
+  ])("repair R13: the error %j is of class %s", (error, errorClass) => {
+    expect(repairEvents([roleEvent, { error }]).error).toMatchObject({ errorClass });
   });
 
   it("repair R13: an event named error ends the stream, whatever its form", () => {

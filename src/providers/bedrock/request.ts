@@ -1,0 +1,173 @@
+import type { RequestBody } from "../../protocol/operations.js";
+import { JSON_TOOL } from "../anthropic/blocks.js";
+import { type AnthropicSettings, anthropicSettings } from "../anthropic/options.js";
+import { planReasoning } from "../anthropic/reasoning.js";
+import { type FormatPlan, planFormat } from "../anthropic/response-format.js";
+import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
+import { isNeutral, missingFeature } from "../openai/request.js";
+import { DroppedFields, ParameterRules } from "../parameters.js";
+import type { AttemptContext, ProviderSettings } from "../provider.js";
+import { ContentConverter } from "./content.js";
+import { asClaudeMessages, type Conversation, convertMessages } from "./messages.js";
+import { type ModelFacts, modelFacts } from "./models.js";
+import type { BedrockSettings } from "./options.js";
+import { parameters } from "./parameters.js";
+import { addSampling } from "./sampling.js";
+import { planTools, type ToolPlan } from "./tools.js";
+
+/** A body for the wire. */
+export interface EncodedBody {
+  readonly text: string;
+  readonly dropped: readonly string[] | undefined;
+}
+
+/** What Anthropic's dialect would be set to: its rules for thinking are the same here. */
+const CLAUDE_SETTINGS: AnthropicSettings = anthropicSettings({});
+
+/** Writes the chat bodies of one deployment; streamed and whole answers have the same. Callers' bodies are never changed. */
+export class RequestWriter {
+  readonly #baseModel: string | undefined;
+  readonly #rules: ParameterRules;
+
+  constructor({ baseModel }: BedrockSettings, { unknownFields }: ProviderSettings) {
+    this.#baseModel = baseModel;
+    this.#rules = new ParameterRules(parameters["chat.completions"], unknownFields);
+  }
+
+  /** @throws {UpstreamError} class `invalid_request`, mostly with `lacksFeature`: Converse has no words for it. */
+  write(request: RequestBody, { model }: AttemptContext): EncodedBody {
+    const body = request as unknown as JsonObject; // fields are looked up by name
+    const report = new DroppedFields();
+    const facts = modelFacts(this.#baseModel ?? model);
+    const wire = this.#rules.forwarded(body, report);
+    const content = new ContentConverter(facts, report);
+    const conversation = convertMessages(body.messages, facts, content, report);
+    refusePrefill(conversation, facts);
+    const tools = planTools(body, { facts, calledTools: conversation.calledTools, content, report });
+    const format = formatOf(body.response_format, facts, tools, report);
+    const model_ = this.#modelFields(body, facts, conversation, tools, format, report);
+
+    addMessages(wire, conversation, format);
+    addSampling(wire, body, facts, model_, report);
+    addTools(wire, tools, format);
+    addFormat(wire, format, body.response_format);
+    if (Object.keys(model_).length > 0) wire.additionalModelRequestFields = model_;
+    addOthers(wire, body, report);
+    return { text: JSON.stringify(wire), dropped: report.fields };
+  }
+
+  /** What goes to the model in its maker's own words; the caller's own fields of that kind lie under it. */
+  #modelFields(
+    body: JsonObject,
+    facts: ModelFacts,
+    { messages }: Conversation,
+    { isForced, claudeChoice }: ToolPlan,
+    format: FormatPlan,
+    report: DroppedFields,
+  ): JsonObject {
+    const fields: JsonObject = { ...(isJsonObject(body.additionalModelRequestFields) ? body.additionalModelRequestFields : {}) };
+    if (claudeChoice) fields.tool_choice = claudeChoice;
+    if (facts.claude) {
+      const { thinking, effort } = planReasoning(body, {
+        facts: facts.claude,
+        settings: CLAUDE_SETTINGS,
+        maxTokens: maxTokensOf(body) ?? Number.POSITIVE_INFINITY,
+        forcesTool: isForced || format.kind === "tool",
+        messages: asClaudeMessages(messages),
+        report,
+      });
+      if (thinking) fields.thinking = thinking;
+      if (effort !== undefined) fields.output_config = { effort };
+      return fields;
+    }
+    if (body.thinking !== undefined && body.thinking !== null) report.add("thinking");
+    return { ...fields, ...effortFields(body.reasoning_effort, facts, report) };
+  }
+}
+
+export function maxTokensOf({ max_completion_tokens: newer, max_tokens: older }: JsonObject): number | undefined {
+  if (typeof newer === "number") return newer;
+  return typeof older === "number" ? older : undefined;
+}
+
+/** OpenAI's and Amazon's models know three efforts. */
+const EFFORTS: ReadonlyMap<unknown, string> = new Map<unknown, string>([
+  ["minimal", "low"],
+  ["low", "low"],
+  ["medium", "medium"],
+  ["high", "high"],
+  ["xhigh", "high"],
+  ["max", "high"],
+]);
+
+function effortFields(effort: unknown, { reasoning }: ModelFacts, report: DroppedFields): JsonObject {
+  if (effort === undefined || effort === null) return {};
+  const known = EFFORTS.get(effort);
+  if (known !== undefined && reasoning === "effort") return { reasoning_effort: known };
+  if (known !== undefined && reasoning === "nova") {
+    return { reasoningConfig: { type: "enabled", maxReasoningEffort: known } };
+  }
+  // Not to reason is what models do that cannot, and those that are not asked to; OpenAI's always do.
+  if (effort !== "none" || reasoning === "effort") report.add("reasoning_effort");
+  return {};
+}
+
+/** Newer models of Anthropic's do not continue an answer that the caller began. */
+function refusePrefill({ messages }: Conversation, { claude }: ModelFacts): void {
+  if (!claude || claude.takesPrefill || messages.at(-1)?.role !== "assistant") return;
+  throw missingFeature("this model does not continue an assistant message", "messages");
+}
+
+/** Other models than Anthropic's take the schema as it is, if they take one. */
+function formatOf(format: unknown, { claude }: ModelFacts, { config }: ToolPlan, report: DroppedFields): FormatPlan {
+  const isSchema = isJsonObject(format) && format.type === "json_schema" && isJsonObject(format.json_schema);
+  const schema = isSchema && isJsonObject(format.json_schema) ? format.json_schema.schema : undefined;
+  if (!claude && isJsonObject(schema)) return { kind: "native", format: { type: "json_schema", schema } };
+  return planFormat(format, claude ?? WITHOUT_CLAUDE, config !== undefined, report);
+}
+
+/** Of these facts the format of an answer looks at one. */
+const WITHOUT_CLAUDE = {
+  thinking: "none",
+  hasXhighEffort: false,
+  sampling: "all",
+  hasStructuredOutputs: true,
+  takesPrefill: true,
+} as const;
+
+function addMessages(wire: JsonObject, { system, messages }: Conversation, format: FormatPlan): void {
+  wire.messages = messages;
+  const all = format.kind === "asked" ? [...system, { text: format.instruction }] : system;
+  if (all.length > 0) wire.system = all;
+}
+
+function addTools(wire: JsonObject, { config }: ToolPlan, format: FormatPlan): void {
+  if (format.kind !== "tool") {
+    if (config) wire.toolConfig = config;
+    return;
+  }
+  const toolSpec = { name: JSON_TOOL, description: "Gives the answer.", inputSchema: { json: format.schema } };
+  wire.toolConfig = { tools: [{ toolSpec }], toolChoice: { tool: { name: JSON_TOOL } } };
+}
+
+/** The schema goes as JSON text. */
+function addFormat(wire: JsonObject, format: FormatPlan, given: unknown): void {
+  if (format.kind !== "native") return;
+  const named = isJsonObject(given) && isJsonObject(given.json_schema) ? given.json_schema : {};
+  const name = textOf(named.name);
+  const description = textOf(named.description);
+  const jsonSchema = {
+    schema: JSON.stringify(format.format.schema),
+    ...(name === undefined ? {} : { name }),
+    ...(description === undefined ? {} : { description }),
+  };
+  wire.outputConfig = { textFormat: { type: "json_schema", structure: { jsonSchema } } };
+}
+
+const SERVICE_TIERS: ReadonlySet<unknown> = new Set(["default", "priority", "flex"]);
+
+function addOthers(wire: JsonObject, { metadata, service_tier: tier }: JsonObject, report: DroppedFields): void {
+  if (isJsonObject(metadata) && Object.keys(metadata).length > 0) wire.requestMetadata = metadata;
+  if (SERVICE_TIERS.has(tier)) wire.serviceTier = { type: tier };
+  else if (!isNeutral("service_tier", tier)) report.add("service_tier");
+}

@@ -1,0 +1,69 @@
+import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
+import { missingFeature } from "../openai/request.js";
+import type { DroppedFields } from "../parameters.js";
+import { malformed } from "./parts.js";
+
+/** The tools of a request in Gemini's words. */
+export interface ToolPlan {
+  readonly declarations: readonly JsonObject[];
+  /** `functionCallingConfig`. */
+  readonly calling: JsonObject | undefined;
+}
+
+/** @throws {UpstreamError} class `invalid_request` with `lacksFeature`: a tool that is no function. */
+export function planTools({ tools: given, tool_choice: choice }: JsonObject, report: DroppedFields): ToolPlan {
+  const declarations = Array.isArray(given) ? given.map((tool: unknown) => declarationOf(tool, report)) : [];
+  if (declarations.length === 0) return { declarations, calling: undefined };
+  const allowed = allowedTools(choice);
+  if (!allowed) return { declarations, calling: callingOf(choice) };
+  if (allowed.isRequired) {
+    return { declarations, calling: { mode: "ANY", allowedFunctionNames: allowed.names } };
+  }
+  const names: ReadonlySet<unknown> = new Set(allowed.names);
+  return { declarations: declarations.filter(({ name }) => names.has(name)), calling: { mode: "AUTO" } };
+}
+
+function declarationOf(tool: unknown, report: DroppedFields): JsonObject {
+  if (!isJsonObject(tool)) throw malformed("tools", "a list of tools");
+  if (tool.type !== "function" || !isJsonObject(tool.function)) {
+    throw missingFeature("this deployment takes function tools only", "tools");
+  }
+  const { name, description, parameters, strict } = tool.function;
+  if (textOf(name) === undefined) throw malformed("tools.function.name", "a name");
+  if (strict === true) report.add("tools.function.strict");
+  const declaration: JsonObject = { name };
+  if (textOf(description) !== undefined) declaration.description = description;
+  if (isJsonObject(parameters)) declaration.parametersJsonSchema = parameters;
+  return declaration;
+}
+
+function allowedTools(
+  choice: unknown,
+): { readonly isRequired: boolean; readonly names: readonly string[] } | undefined {
+  if (!isJsonObject(choice) || choice.type !== "allowed_tools" || !isJsonObject(choice.allowed_tools)) return undefined;
+  const { mode, tools } = choice.allowed_tools;
+  if (!Array.isArray(tools)) return undefined;
+  const names = tools.flatMap((tool: unknown) => nameOf(tool) ?? []);
+  return { isRequired: mode === "required", names };
+}
+
+function nameOf(tool: unknown): string | undefined {
+  return isJsonObject(tool) && isJsonObject(tool.function) ? textOf(tool.function.name) : undefined;
+}
+
+function callingOf(choice: unknown): JsonObject | undefined {
+  switch (choice) {
+    case undefined:
+    case null:
+      return undefined;
+    case "auto":
+      return { mode: "AUTO" };
+    case "none":
+      return { mode: "NONE" };
+    case "required":
+      return { mode: "ANY" };
+  }
+  const name = nameOf(choice);
+  if (name === undefined) throw missingFeature("this deployment does not know this `tool_choice`", "tool_choice");
+  return { mode: "ANY", allowedFunctionNames: [name] };
+}
