@@ -23,6 +23,8 @@ export type ProviderName =
   | "openrouter"
   | "deepseek"
   | "together"
+  | "anthropic"
+  | "gemini"
   | "simulated";
 
 /** One callable target, as a group lists it. A provider's own options stand beside these. */

@@ -122,14 +122,15 @@ export function choiceOf(
 
 const NO_TAGS: readonly string[] = [];
 
-/** Keeps who was compared, and why the others were not: cheap while everybody is eligible. */
+/** Keeps who was compared, and why the others were not: free while all of the lowest tier is eligible. */
 function noteChoice(request: RequestState, group: GroupState, choice: ChoiceRequest): void {
   const { pool } = group;
-  request.choice = { pool, compared: undefined };
-  const size = pool.candidates.length;
-  if (pool.comparedCount === size) return;
-  request.choice = { pool, compared: pool.considered() };
-  if (size <= MAX_EXPLAINED) noteExclusions(request, group, pool.explain(choice));
+  if (pool.comparedLowestTier) {
+    request.choice = { group, compared: undefined };
+    return;
+  }
+  request.choice = { group, compared: pool.considered() };
+  if (pool.candidates.length <= MAX_EXPLAINED) noteExclusions(request, group, pool.explain(choice));
 }
 
 function noteExclusions(request: RequestState, group: GroupState, explanations: readonly Explanation[]): void {

@@ -10,7 +10,7 @@ import type { RequestLeases } from "../limits/lease.js";
 import type { GuardedRequest } from "../plugins/guarded-request.js";
 import type { Principal, RequestOutcome, SettledUsage } from "../plugins/plugin.js";
 import type { Operation, RequestBody } from "../protocol/operations.js";
-import type { CandidatePool, PooledCandidate } from "../routing/candidates.js";
+import type { PooledCandidate } from "../routing/candidates.js";
 import { nextGroup } from "../routing/fallbacks.js";
 import { fallbackSettings, noFallbacks } from "../routing/options.js";
 import type { Call } from "./call.js";
@@ -85,8 +85,8 @@ export class RequestState {
   needsLargerWindowThan: number | undefined;
   readonly visited: string[] = [];
   excluded: ExcludedDeployment[] = [];
-  /** The latest choice: who was compared, by id; without the ids everybody in the pool. */
-  choice: { readonly pool: CandidatePool; readonly compared: readonly string[] | undefined } | undefined;
+  /** The latest choice: who was compared, by id; without the ids all of the lowest tier, and nobody else. */
+  choice: { readonly group: GroupState; readonly compared: readonly string[] | undefined } | undefined;
   /** Why no deployment could be chosen, where that came before any attempt. */
   refusal: RouterError | undefined;
   servedBy: { readonly group: GroupState; readonly deployment: Deployment } | undefined;
@@ -242,8 +242,7 @@ export class RequestState {
       deployment: served?.deployment.id,
       provider: served?.deployment.provider.name,
       attempts: [...this.attempts],
-      considered: this.choice?.compared ?? this.choice?.pool.candidates.map(({ id }) => id) ?? [],
-      excluded: [...this.excluded],
+      ...this.#choiceRecord(),
       dropped: this.dropped,
       ttftMs: this.ttftMs,
       durationMs: this.durationMs,
@@ -255,6 +254,17 @@ export class RequestState {
     return Object.defineProperty(record, "done", { get: () => this.#whenDone() }) as typeof record & {
       readonly done: Promise<RoutingRecord>;
     };
+  }
+
+  #choiceRecord(): Pick<RoutingRecord, "considered" | "excluded"> {
+    const { choice, excluded } = this;
+    if (!choice || choice.compared) return { considered: choice?.compared ?? [], excluded: [...excluded] };
+    const { pool, name } = choice.group;
+    const ids = pool.candidates.map(({ id }) => id);
+    const higher = ids
+      .slice(pool.lowestTierSize)
+      .map((deployment) => ({ group: name, deployment, reason: "higher-tier" as const }));
+    return { considered: ids.slice(0, pool.lowestTierSize), excluded: [...excluded, ...higher] };
   }
 
   #whenDone(): Promise<RoutingRecord> {

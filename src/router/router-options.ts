@@ -3,6 +3,8 @@ import type { CooldownOption } from "../health/options.js";
 import type { Clock } from "../internal/clock.js";
 import type { Random } from "../internal/random.js";
 import type { Plugin } from "../plugins/plugin.js";
+import type { AnthropicOptions } from "../providers/anthropic/options.js";
+import type { GeminiOptions } from "../providers/gemini/options.js";
 import type { Provider } from "../providers/provider.js";
 import type { SimulatedOptions } from "../providers/simulated/options.js";
 import type { FallbackOption, StrategyOption } from "../routing/options.js";
@@ -28,6 +30,16 @@ export interface AzureDeploymentOptions extends DeploymentOptions {
   readonly auth?: "api-key" | "bearer" | undefined;
 }
 
+/** A deployment at Anthropic. */
+export interface AnthropicDeploymentOptions extends DeploymentOptions, AnthropicOptions {
+  readonly provider: "anthropic";
+}
+
+/** A deployment at Google Gemini. */
+export interface GeminiDeploymentOptions extends DeploymentOptions, GeminiOptions {
+  readonly provider: "gemini";
+}
+
 /** A model inside the process that only pretends to think. */
 export interface SimulatedDeploymentOptions extends DeploymentOptions, SimulatedOptions {
   readonly provider: "simulated";
@@ -37,6 +49,8 @@ export interface SimulatedDeploymentOptions extends DeploymentOptions, Simulated
 export type AnyDeploymentOptions =
   | DeploymentOptions
   | AzureDeploymentOptions
+  | AnthropicDeploymentOptions
+  | GeminiDeploymentOptions
   | SimulatedDeploymentOptions
   | CustomDeploymentOptions;
 

@@ -1,51 +1,18 @@
-import type { Deployment } from "../deployments/deployment.js";
-import type { DeploymentHealth } from "../health/deployment-health.js";
 import type { GroupHealth } from "../health/group-health.js";
-import type { Speed } from "../health/latency-estimate.js";
-import type { FeatureSet } from "../protocol/features.js";
-import type { Operation } from "../protocol/operations.js";
-import type { Price } from "../tokens/pricing.js";
-import type { Candidate, Strategy, StrategyRequest } from "./candidate.js";
+import type { Strategy } from "./candidate.js";
+import type { ChoiceRequest } from "./choice-request.js";
 import { capabilityExclusion, type Exclusion, momentaryExclusion } from "./eligibility.js";
+import { PooledCandidate, type PoolMember } from "./pooled-candidate.js";
 import type { BuiltInStrategy } from "./strategies/built-in-strategy.js";
 import { Tier } from "./tier.js";
 
-/** A deployment of a group with its account. */
-export interface PoolMember {
-  readonly deployment: Deployment;
-  readonly health: DeploymentHealth;
-  /** Smallest unused share of the deployment's known limits, 0–1. @default always 1 */
-  readonly headroom?: ((now: number) => number) | undefined;
-}
+export type { ChoiceRequest, PooledCandidate, PoolMember };
 
 export interface CandidatePoolOptions {
   readonly members: readonly PoolMember[];
   readonly group: GroupHealth;
   /** Called once for each tier. */
   readonly createStrategy: () => Strategy | BuiltInStrategy;
-}
-
-/** What decides who may serve a request, and who does. The strategy sees the part that is in {@link StrategyRequest}. */
-export interface ChoiceRequest extends StrategyRequest {
-  readonly operation: Operation;
-  /** What the body asks for beyond plain text. */
-  readonly features: FeatureSet;
-  /** What the request limits its answer to, in tokens; 0 where it does not. */
-  readonly maxOutputTokens: number;
-  /** Tags that a deployment must have, all of them. */
-  readonly requiredTags: readonly string[];
-  /** The region that a deployment must be in. */
-  readonly requiredRegion: string | undefined;
-  /** Only deployments whose context window is known to be larger, after one of this size was too small. */
-  readonly largerWindowThan: number | undefined;
-  /** Ids of the deployments that this request has tried. */
-  readonly tried: readonly string[];
-  /** Where no deployment of any tier is untried, take a tried one again. */
-  readonly allowTried: boolean;
-  /** Ids of tried deployments that must not be tried again. */
-  readonly ruledOut: readonly string[];
-  /** The request may be sent again: it can serve as the probe of a deployment that nobody else probes. */
-  readonly isReplayable: boolean;
 }
 
 /** One line of {@link CandidatePool.explain}. */
@@ -55,112 +22,6 @@ export interface Explanation {
   readonly cost: number | undefined;
   /** `undefined`: eligible. */
   readonly exclusion: Exclusion | undefined;
-}
-
-/** Stands for an operation that a deployment does not have; no set of features is negative. */
-const NO_OPERATION = -1;
-
-/** A deployment of a group as strategies see it: live, one object for as long as the configuration stands. */
-export class PooledCandidate implements Candidate {
-  // First, and so in the object's first cache line: what a pick needs of each.
-  readonly health: DeploymentHealth;
-  readonly #speed: Speed;
-  readonly deployment: Deployment;
-  readonly index: number;
-  readonly id: string;
-  readonly weight: number;
-  readonly price: Price | undefined;
-  /** `Infinity` where it is not known. */
-  readonly contextWindow: number;
-  readonly #headroom: ((now: number) => number) | undefined;
-  readonly #chat: FeatureSet;
-  readonly #completions: FeatureSet;
-  readonly #embeddings: FeatureSet;
-
-  constructor({ deployment, health, headroom }: PoolMember, index: number) {
-    this.deployment = deployment;
-    this.health = health;
-    this.index = index;
-    this.id = deployment.id;
-    this.weight = deployment.weight;
-    this.price = deployment.price;
-    this.contextWindow = deployment.contextWindow ?? Number.POSITIVE_INFINITY;
-    this.#speed = health.speed;
-    this.#headroom = headroom;
-    this.#chat = impossible(deployment, "chat.completions");
-    this.#completions = impossible(deployment, "completions");
-    this.#embeddings = impossible(deployment, "embeddings");
-  }
-
-  get provider(): string {
-    return this.deployment.provider.name;
-  }
-  get model(): string {
-    return this.deployment.model;
-  }
-  get tier(): number {
-    return this.deployment.tier;
-  }
-  get tags(): ReadonlySet<string> {
-    return this.deployment.tags;
-  }
-  get region(): string | undefined {
-    return this.deployment.region;
-  }
-  get maxParallel(): number {
-    return this.health.maxParallel;
-  }
-  get streams(): number {
-    return this.health.streams;
-  }
-  get waitingTokens(): number {
-    return this.health.waitingTokens;
-  }
-  get samples(): number {
-    return this.#speed.samples;
-  }
-  get slownessMs(): number {
-    return this.#speed.slownessMs;
-  }
-  get msPerOutputToken(): number {
-    return this.#speed.msPerOutputToken;
-  }
-  get averageStreams(): number {
-    return this.#speed.averageStreams;
-  }
-  get lastSampleAt(): number {
-    return this.#speed.lastSampleAt;
-  }
-  get oldestWaitingSince(): number | undefined {
-    return this.health.oldestWaitingSince;
-  }
-  get oldestWaitingPredictedMs(): number {
-    return this.health.oldestWaitingPredictedMs;
-  }
-  successRate(now: number): number {
-    return this.health.successRate(now);
-  }
-  headroom(now: number): number {
-    return this.#headroom === undefined ? 1 : Math.min(1, Math.max(0, this.#headroom(now)));
-  }
-
-  /** Features that the deployment cannot serve in this operation; negative without the operation. */
-  impossibleFeatures(operation: Operation): FeatureSet {
-    switch (operation) {
-      case "chat.completions":
-        return this.#chat;
-      case "completions":
-        return this.#completions;
-      case "embeddings":
-        return this.#embeddings;
-    }
-  }
-}
-
-function impossible(deployment: Deployment, operation: Operation): FeatureSet {
-  const support = deployment.upstream.operations[operation];
-  if (support === undefined) return NO_OPERATION;
-  return deployment.unsupported === "error" ? support.rejects | support.drops : support.rejects;
 }
 
 /**
@@ -258,12 +119,18 @@ export class CandidatePool {
     );
   }
 
-  /** How many deployments the latest successful {@link choose} compared. */
-  get comparedCount(): number {
-    return this.#latest?.comparedCount ?? 0;
+  /** The latest successful {@link choose} compared the whole of the lowest tier: nobody was excluded but higher tiers. */
+  get comparedLowestTier(): boolean {
+    const [lowest] = this.#tiers;
+    return lowest !== undefined && this.#latest === lowest && lowest.comparedCount === lowest.candidates.length;
   }
 
-  /** Their ids. */
+  /** Of {@link candidates}, as many are in the lowest tier. */
+  get lowestTierSize(): number {
+    return this.#tiers[0]?.candidates.length ?? 0;
+  }
+
+  /** The ids that it compared. */
   considered(): string[] {
     return this.#latest?.considered() ?? [];
   }

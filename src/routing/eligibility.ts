@@ -1,4 +1,5 @@
-import type { ChoiceRequest, PooledCandidate } from "./candidates.js";
+import type { ChoiceRequest } from "./choice-request.js";
+import type { PooledCandidate } from "./pooled-candidate.js";
 
 /** Why a deployment cannot be picked now. */
 export type Exclusion =

@@ -3,8 +3,9 @@ import type { GroupHealth } from "../health/group-health.js";
 import type { FeatureSet } from "../protocol/features.js";
 import type { Operation } from "../protocol/operations.js";
 import type { Strategy } from "./candidate.js";
-import type { ChoiceRequest, PooledCandidate } from "./candidates.js";
+import type { ChoiceRequest } from "./choice-request.js";
 import { capabilityExclusion, isUsable } from "./eligibility.js";
+import type { PooledCandidate } from "./pooled-candidate.js";
 import type { BuiltInStrategy, CandidateSource } from "./strategies/built-in-strategy.js";
 
 /** Up to this many deployments of a tier are compared, all of them (routing §3). */
@@ -115,7 +116,7 @@ export class Tier implements CandidateSource {
       // In bounds.
       const candidate = rest[position]!;
       if (!isUsable(candidate, request.now) || !(isEveryoneIn || this.#isIn(candidate, request))) continue;
-      if (request.isReplayable && candidate.health.wantsProbe(request.now)) return this.#takeProbe(candidate);
+      if (request.isReplayable && candidate.health.wantsProbe(request.now)) return this.#takeAlone(candidate);
       scratch[count++] = candidate;
     }
     if (count === 0 && isEveryoneIn) return this.#pick(free, request);
@@ -138,15 +139,14 @@ export class Tier implements CandidateSource {
       // In bounds by the remainder.
       const candidate = rest[this.#nextCheck]!;
       if (!isUsable(candidate, request.now) || !(isEveryoneIn || this.#isIn(candidate, request))) continue;
-      if (request.isReplayable && candidate.health.wantsProbe(request.now)) return this.#takeProbe(candidate);
+      if (request.isReplayable && candidate.health.wantsProbe(request.now)) return this.#takeAlone(candidate);
       scratch[count++] = candidate;
     }
 
     if (this.#builtIn?.pickAmong !== undefined) {
       // Ours pick from what the source holds: candidates of this tier.
       const picked = this.#builtIn.pickAmong(this, request) as PooledCandidate | undefined;
-      this.#compared = picked === undefined ? [] : [picked];
-      return picked;
+      return picked === undefined ? undefined : this.#takeAlone(picked);
     }
     for (let draw = 0; draw < MOST_DRAWS && count < SAMPLE && free.length > 0; draw++) {
       // In bounds: `next` is below 1.
@@ -175,8 +175,11 @@ export class Tier implements CandidateSource {
     return Math.min(seen, SAMPLE);
   }
 
-  #takeProbe(candidate: PooledCandidate): PooledCandidate {
-    this.#compared = [candidate];
+  #takeAlone(candidate: PooledCandidate): PooledCandidate {
+    const scratch = this.#scratch;
+    scratch[0] = candidate;
+    scratch.length = 1;
+    this.#compared = scratch;
     return candidate;
   }
 

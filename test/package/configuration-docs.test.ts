@@ -103,6 +103,8 @@ describe("types of options", () => {
       openrouter: true,
       deepseek: true,
       together: true,
+      anthropic: true,
+      gemini: true,
       simulated: true,
     };
     expect(Object.keys(names).sort()).toEqual([...knownProviders.keys()].sort());
@@ -110,6 +112,8 @@ describe("types of options", () => {
 
   it.each([
     ["azure", "src/router/router-options.ts", "AzureDeploymentOptions"],
+    ["anthropic", "src/providers/anthropic/options.ts", "AnthropicOptions"],
+    ["gemini", "src/providers/gemini/options.ts", "GeminiOptions"],
     ["simulated", "src/providers/simulated/options.ts", "SimulatedOptions"],
   ])("know the own options of %s", (provider, path, name) => {
     const { ownOptions = [] } = knownProviders.get(provider) ?? {};
@@ -118,7 +122,7 @@ describe("types of options", () => {
 
   it("know every provider that has own options", () => {
     const withOwn = [...knownProviders.values()].filter(({ ownOptions }) => ownOptions?.length).map(({ name }) => name);
-    expect(withOwn.sort()).toEqual(["azure", "simulated"]);
+    expect(withOwn.sort()).toEqual(["anthropic", "azure", "gemini", "simulated"]);
   });
 });
 

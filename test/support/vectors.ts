@@ -40,17 +40,28 @@ export interface Vector {
   readonly retryable?: boolean;
   readonly retryAfterMs?: number | null;
   readonly openaiError?: { readonly status: number; readonly body: unknown };
+  /** Request fields that are reported as left out or approximated. Only our own fixtures have it. */
+  readonly dropped?: readonly string[];
 }
 
 /** The reference lies beside the repository; it is not part of it. */
-const folder = fileURLToPath(new URL("../../../shared/reference/providers/vectors", import.meta.url));
+const REFERENCE = fileURLToPath(new URL("../../../shared/reference/providers/vectors", import.meta.url));
+const FIXTURES = fileURLToPath(new URL("../fixtures", import.meta.url));
 
 /**
  * The vectors of the wire reference that `takes` accepts.
  * @returns `undefined` where the reference is not there.
  */
 export function readVectors(takes: (vector: Vector) => boolean): Vector[] | undefined {
-  if (!existsSync(folder)) return undefined;
+  return existsSync(REFERENCE) ? vectorsIn(REFERENCE).filter(takes) : undefined;
+}
+
+/** Our own vectors, of the same form: what a clone without the reference is held against. */
+export function readFixtures(): Vector[] {
+  return vectorsIn(FIXTURES);
+}
+
+function vectorsIn(folder: string): Vector[] {
   const families = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   return families.flatMap(({ name: family }) =>
     readdirSync(`${folder}/${family}`)
@@ -58,8 +69,7 @@ export function readVectors(takes: (vector: Vector) => boolean): Vector[] | unde
       .map((file) => {
         const text = readFileSync(`${folder}/${family}/${file}`, "utf8");
         return { ...(JSON.parse(text) as Vector), name: `${family}/${file.slice(0, -5)}` };
-      })
-      .filter(takes),
+      }),
   );
 }
 

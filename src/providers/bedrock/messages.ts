@@ -6,7 +6,7 @@ import { missingFeature } from "../openai/request.js";
 import type { DroppedFields } from "../parameters.js";
 import { toolInput } from "../tool-input.js";
 import { Turns } from "../turns.js";
-import { type Block, ContentConverter, malformed, PLACEHOLDER, textBlocks } from "./content.js";
+import { type Block, type ContentConverter, malformed, PLACEHOLDER, textBlocks } from "./content.js";
 import type { ModelFacts } from "./models.js";
 
 export interface Message {
@@ -108,7 +108,8 @@ class MessageConverter {
     if (!Array.isArray(calls)) return [];
     return calls.map((call: unknown) => {
       if (!isJsonObject(call)) throw malformed("messages.tool_calls", "a list of calls");
-      if (!isJsonObject(call.function)) throw missingFeature("this deployment has no custom tools", "messages.tool_calls");
+      if (!isJsonObject(call.function))
+        throw missingFeature("this deployment has no custom tools", "messages.tool_calls");
       return this.#toolUse(this.#callId(call.id), call.function);
     });
   }
@@ -155,7 +156,10 @@ function thoughtBlocks(message: JsonObject): Block[] {
 
 /** The same messages, as the rules for Anthropic's thinking look at them. */
 export function asClaudeMessages(messages: readonly Message[]): ClaudeMessage[] {
-  return messages.map(({ role, content }) => ({ role, content: content.map((block) => ({ type: claudeType(block) })) }));
+  return messages.map(({ role, content }) => ({
+    role,
+    content: content.map((block) => ({ type: claudeType(block) })),
+  }));
 }
 
 function claudeType(block: Block): string {

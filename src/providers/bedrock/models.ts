@@ -46,7 +46,11 @@ function claudeOf(name: string): ClaudeFacts {
   return claudeFacts(/claude-(?:v\d|instant)/.test(name) ? "claude-2" : name);
 }
 
-function reasoningOf(vendor: string | undefined, name: string, claude: ClaudeFacts | undefined): ModelFacts["reasoning"] {
+function reasoningOf(
+  vendor: string | undefined,
+  name: string,
+  claude: ClaudeFacts | undefined,
+): ModelFacts["reasoning"] {
   if (claude) return claude.thinking === "none" ? "none" : "claude";
   if (vendor === "openai") return "effort";
   return /amazon\.nova-2/.test(name) ? "nova" : "none";

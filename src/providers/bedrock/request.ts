@@ -12,7 +12,7 @@ import { asClaudeMessages, type Conversation, convertMessages } from "./messages
 import { type ModelFacts, modelFacts } from "./models.js";
 import type { BedrockSettings } from "./options.js";
 import { parameters } from "./parameters.js";
-import { addSampling } from "./sampling.js";
+import { addSampling, maxTokensOf } from "./sampling.js";
 import { planTools, type ToolPlan } from "./tools.js";
 
 /** A body for the wire. */
@@ -45,13 +45,13 @@ export class RequestWriter {
     refusePrefill(conversation, facts);
     const tools = planTools(body, { facts, calledTools: conversation.calledTools, content, report });
     const format = formatOf(body.response_format, facts, tools, report);
-    const model_ = this.#modelFields(body, facts, conversation, tools, format, report);
+    const modelFields = this.#modelFields(body, facts, conversation, tools, format, report);
 
     addMessages(wire, conversation, format);
-    addSampling(wire, body, facts, model_, report);
+    addSampling(wire, body, facts, modelFields, report);
     addTools(wire, tools, format);
     addFormat(wire, format, body.response_format);
-    if (Object.keys(model_).length > 0) wire.additionalModelRequestFields = model_;
+    if (Object.keys(modelFields).length > 0) wire.additionalModelRequestFields = modelFields;
     addOthers(wire, body, report);
     return { text: JSON.stringify(wire), dropped: report.fields };
   }
@@ -65,7 +65,9 @@ export class RequestWriter {
     format: FormatPlan,
     report: DroppedFields,
   ): JsonObject {
-    const fields: JsonObject = { ...(isJsonObject(body.additionalModelRequestFields) ? body.additionalModelRequestFields : {}) };
+    const fields: JsonObject = {
+      ...(isJsonObject(body.additionalModelRequestFields) ? body.additionalModelRequestFields : {}),
+    };
     if (claudeChoice) fields.tool_choice = claudeChoice;
     if (facts.claude) {
       const { thinking, effort } = planReasoning(body, {
@@ -83,11 +85,6 @@ export class RequestWriter {
     if (body.thinking !== undefined && body.thinking !== null) report.add("thinking");
     return { ...fields, ...effortFields(body.reasoning_effort, facts, report) };
   }
-}
-
-export function maxTokensOf({ max_completion_tokens: newer, max_tokens: older }: JsonObject): number | undefined {
-  if (typeof newer === "number") return newer;
-  return typeof older === "number" ? older : undefined;
 }
 
 /** OpenAI's and Amazon's models know three efforts. */

@@ -3,7 +3,6 @@ import { isJsonObject, type JsonObject } from "../openai/json-object.js";
 import { isNeutral } from "../openai/request.js";
 import type { DroppedFields } from "../parameters.js";
 import type { ModelFacts } from "./models.js";
-import { maxTokensOf } from "./request.js";
 
 /**
  * `inferenceConfig`, and what has no place in it. Anthropic's models keep the rules that they have with Anthropic.
@@ -57,4 +56,9 @@ function stopSequences(stop: unknown, report: DroppedFields): string[] {
   const usable = given.filter((sequence): sequence is string => typeof sequence === "string" && sequence.trim() !== "");
   if (usable.length < given.length) report.add("stop");
   return usable;
+}
+
+export function maxTokensOf({ max_completion_tokens: newer, max_tokens: older }: JsonObject): number | undefined {
+  if (typeof newer === "number") return newer;
+  return typeof older === "number" ? older : undefined;
 }

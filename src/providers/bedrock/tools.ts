@@ -1,3 +1,4 @@
+import { JSON_TOOL } from "../anthropic/blocks.js";
 import { narrowSchema } from "../anthropic/schema.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
@@ -53,16 +54,27 @@ function convertTool(tool: unknown, allowed: ReadonlySet<string> | undefined, re
   }
   const name = textOf(tool.function.name);
   if (name === undefined) throw malformed("tools.function.name", "a name");
+  if (isJsonTool(name, request.facts)) {
+    // Its calls could not be told from those of the tool that stands for structured outputs.
+    throw missingFeature(`this deployment cannot take a tool of the name "${JSON_TOOL}"`, "tools");
+  }
   if (allowed && !allowed.has(name)) return [];
   const { description, parameters, strict } = tool.function;
   const spec: ToolSpec = {
     name,
     description: textOf(description),
-    schema: isJsonObject(parameters) ? { ...(parameters.type === undefined ? { type: "object" } : {}), ...parameters } : undefined,
+    schema: isJsonObject(parameters)
+      ? { ...(parameters.type === undefined ? { type: "object" } : {}), ...parameters }
+      : undefined,
   };
   const converted = strict === true ? strictSpec(spec, request) : toolSpec(spec);
   const marked = isJsonObject(tool.cache_control) ? tool : tool.function;
   return request.content.withCacheMark([converted], marked);
+}
+
+/** The tool whose input is the answer, for those of Anthropic's models that have no structured outputs. */
+export function isJsonTool(name: string, { claude }: ModelFacts): boolean {
+  return name === JSON_TOOL && claude !== undefined && !claude.hasStructuredOutputs;
 }
 
 interface ToolSpec {
@@ -109,7 +121,11 @@ function allowedNames(choice: unknown): ReadonlySet<string> | undefined {
   );
 }
 
-function convertChoice(choice: unknown, { takesForcedTool }: ModelFacts, report: DroppedFields): JsonObject | undefined {
+function convertChoice(
+  choice: unknown,
+  { takesForcedTool }: ModelFacts,
+  report: DroppedFields,
+): JsonObject | undefined {
   const converted = choiceOf(choice);
   if (takesForcedTool || !converted || "auto" in converted) return converted;
   report.add("tool_choice");
@@ -123,7 +139,8 @@ function choiceOf(choice: unknown): JsonObject | undefined {
   if (isJsonObject(choice)) {
     const name = isJsonObject(choice.function) ? textOf(choice.function.name) : undefined;
     if (choice.type === "function" && name !== undefined) return { tool: { name } };
-    if (isJsonObject(choice.allowed_tools)) return choice.allowed_tools.mode === "required" ? { any: {} } : { auto: {} };
+    if (isJsonObject(choice.allowed_tools))
+      return choice.allowed_tools.mode === "required" ? { any: {} } : { auto: {} };
   }
   throw missingFeature("this deployment does not know this `tool_choice`", "tool_choice");
 }

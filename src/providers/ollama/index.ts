@@ -29,7 +29,10 @@ export const ollama: Provider = {
     if (own.dialect === "native") return withLegacyCompletions(connect(settings, own));
     for (const option of ["options", "keepAlive", "truncate"]) {
       if (settings.own[option] === undefined) continue;
-      throw new ProviderOptionError(option, `Expected no \`${option}\` with \`dialect: "openai"\`: /v1 has no words for it.`);
+      throw new ProviderOptionError(
+        option,
+        `Expected no \`${option}\` with \`dialect: "openai"\`: /v1 has no words for it.`,
+      );
     }
     return openaiSurface.connect(settings);
   },

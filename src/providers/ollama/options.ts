@@ -21,11 +21,7 @@ const GO_DURATION = /^(?:0|-?(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+)$/;
 const schema = z.strictObject({
   dialect: z.enum(["native", "openai"], '"native" or "openai"').default("native"),
   options: z
-    .record(
-      z.string(),
-      z.union([z.number(), z.boolean(), z.string(), z.array(z.string())], parameters),
-      parameters,
-    )
+    .record(z.string(), z.union([z.number(), z.boolean(), z.string(), z.array(z.string())], parameters), parameters)
     .refine(({ num_ctx: size }) => size === undefined || (Number.isSafeInteger(size) && (size as number) > 0), {
       message: "an object whose `num_ctx` is a positive integer: Ollama takes no other type",
     })

@@ -1,5 +1,5 @@
-import { UpstreamError } from "../../errors/upstream-error.js";
 import type { Chunk, Operation, Reply, RequestBody } from "../../protocol/operations.js";
+import { CredentialHeader } from "../credential-header.js";
 import type {
   AttemptContext,
   EncodedRequest,
@@ -44,17 +44,15 @@ export class OpenAiUpstream implements WireUpstream {
   readonly #facts: OpenAiFacts;
   readonly #surface: Surface;
   readonly #writer: RequestWriter;
-  readonly #authorization: AuthorizationHeader;
-  /** Headers with the credential that was used last, by the headers without it. */
-  #authorized: Map<Headers, Headers> | undefined;
-  #lastKey: string | undefined;
+  readonly #credential: CredentialHeader;
 
   constructor(facts: OpenAiFacts, settings: ProviderSettings) {
     const surface = facts.locate ? facts.locate(settings) : surfaceBelow(facts, settings);
     this.#facts = facts;
     this.#surface = surface;
     this.#writer = new RequestWriter(facts, settings);
-    this.#authorization = facts.authorization?.(settings) ?? BEARER;
+    const { name, prefix } = facts.authorization?.(settings) ?? BEARER;
+    this.#credential = new CredentialHeader(name, prefix);
     this.host = surface.host;
     this.origin = surface.origin;
     this.operations = supportOf(facts);
@@ -77,29 +75,7 @@ export class OpenAiUpstream implements WireUpstream {
   }
 
   authorize(request: EncodedRequest, apiKey: string | undefined): EncodedRequest {
-    if (apiKey === undefined) return request;
-    return { ...request, headers: this.#headersWith(request.headers, apiKey) };
-  }
-
-  #headersWith(headers: Headers, apiKey: string): Headers {
-    if (this.#lastKey !== apiKey) {
-      // Nothing but visible ASCII may stand in a header (S42).
-      if (!/^[\x21-\x7e]+$/.test(apiKey)) {
-        throw new UpstreamError("the API key has characters that no header may carry", {
-          errorClass: "authentication",
-        });
-      }
-      this.#lastKey = apiKey;
-      this.#authorized = new Map();
-    }
-    let authorized = this.#authorized?.get(headers);
-    if (!authorized) {
-      const { name, prefix } = this.#authorization;
-      authorized = { ...headers, [name]: prefix + apiKey };
-      // Only our own constants are worth keeping, and only they are few.
-      if (headers === WHOLE_HEADERS || headers === STREAM_HEADERS) this.#authorized?.set(headers, authorized);
-    }
-    return authorized;
+    return this.#credential.addTo(request, apiKey);
   }
 
   decodeReply(response: WholeResponse, context: AttemptContext): Reply {

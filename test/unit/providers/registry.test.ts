@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type FeatureName, featureNames } from "../../../src/protocol/features.js";
 import type { Operation } from "../../../src/protocol/operations.js";
 import { knownProviders } from "../../../src/providers/registry.js";
+import { openaiProviderNames } from "../../support/openai-streams.js";
 
 const operationsOf = (name: string) =>
   knownProviders.get(name)?.connect({
@@ -19,22 +20,23 @@ describe("the known providers", () => {
     }
   });
 
-  it("hold every OpenAI-compatible one, and the simulated one", () => {
-    const expected =
-      "openai openai-compatible vllm sglang llamacpp ollama localai gpustack tgi huggingface mistral groq openrouter deepseek together azure simulated";
-    for (const name of expected.split(" ")) expect(knownProviders.has(name), name).toBe(true);
+  it("hold every OpenAI-compatible one, those that are translated, and the simulated one", () => {
+    for (const name of [...openaiProviderNames, "anthropic", "gemini", "simulated"]) expect(knownProviders.has(name), name).toBe(true);
   });
 
   it("load models on demand where the reference says so", () => {
-    const onDemand = [...knownProviders.values()].filter(({ loadsModelsOnDemand }) => loadsModelsOnDemand);
-    expect(onDemand.map(({ name }) => name).sort()).toEqual(["localai", "ollama"]);
+    const onDemand = openaiProviderNames.filter((name) => knownProviders.get(name)?.loadsModelsOnDemand);
+    expect(onDemand.sort()).toEqual(["localai", "ollama"]);
   });
 
   it.each([
-    ["completions", "openai azure vllm sglang llamacpp ollama localai gpustack tgi together openai-compatible"],
+    [
+      "completions",
+      "openai azure vllm sglang llamacpp ollama localai gpustack tgi together openai-compatible anthropic gemini",
+    ],
     [
       "embeddings",
-      "openai azure vllm sglang llamacpp ollama localai gpustack mistral openrouter together openai-compatible",
+      "openai azure vllm sglang llamacpp ollama localai gpustack mistral openrouter together openai-compatible gemini",
     ],
   ] as const)("have %s where their pages say so", (operation: Operation, names) => {
     const having = [...knownProviders.keys()].filter((name) => name !== "simulated" && operationsOf(name)?.[operation]);

@@ -5,6 +5,7 @@ import { openaiErrorOf } from "../../../../src/errors/openai-error.js";
 import { type ErrorClass, UpstreamError } from "../../../../src/errors/upstream-error.js";
 import { knownProviders } from "../../../../src/providers/registry.js";
 import { anAttempt, WALL_NOW_MS } from "../../../support/attempt-context.js";
+import { openaiProviderNames } from "../../../support/openai-streams.js";
 
 function errorOf(name: string, status: number, body: unknown, headers: Record<string, string> = {}): UpstreamError {
   const baseUrl = name === "azure" ? "https://r.openai.azure.com" : "http://h/v1";
@@ -302,10 +303,9 @@ describe("errors of upstreams", () => {
       fc.constantFrom("retry-after", "retry-after-ms", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
       fc.string(),
     );
-    const names = [...knownProviders.keys()].filter((name) => name !== "simulated");
     fc.assert(
       fc.property(
-        fc.constantFrom(...names),
+        fc.constantFrom(...openaiProviderNames),
         fc.integer({ min: 100, max: 999 }),
         body,
         headers,

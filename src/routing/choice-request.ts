@@ -1,0 +1,26 @@
+import type { FeatureSet } from "../protocol/features.js";
+import type { Operation } from "../protocol/operations.js";
+import type { StrategyRequest } from "./candidate.js";
+
+/** What decides who may serve a request, and who does. The strategy sees the part that is in {@link StrategyRequest}. */
+export interface ChoiceRequest extends StrategyRequest {
+  readonly operation: Operation;
+  /** What the body asks for beyond plain text. */
+  readonly features: FeatureSet;
+  /** What the request limits its answer to, in tokens; 0 where it does not. */
+  readonly maxOutputTokens: number;
+  /** Tags that a deployment must have, all of them. */
+  readonly requiredTags: readonly string[];
+  /** The region that a deployment must be in. */
+  readonly requiredRegion: string | undefined;
+  /** Only deployments whose context window is known to be larger, after one of this size was too small. */
+  readonly largerWindowThan: number | undefined;
+  /** Ids of the deployments that this request has tried. */
+  readonly tried: readonly string[];
+  /** Where no deployment of any tier is untried, take a tried one again. */
+  readonly allowTried: boolean;
+  /** Ids of tried deployments that must not be tried again. */
+  readonly ruledOut: readonly string[];
+  /** The request may be sent again: it can serve as the probe of a deployment that nobody else probes. */
+  readonly isReplayable: boolean;
+}
