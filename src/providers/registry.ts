@@ -1,12 +1,13 @@
 import { anthropic } from "./anthropic/index.js";
+import { bedrock } from "./bedrock/index.js";
 import { gemini } from "./gemini/index.js";
+import { ollama } from "./ollama/index.js";
 import { azure } from "./openai/facts/azure.js";
 import { deepseek } from "./openai/facts/deepseek.js";
 import { gpustack, llamacpp, localai, sglang, vllm } from "./openai/facts/engines.js";
 import { groq } from "./openai/facts/groq.js";
 import { huggingface } from "./openai/facts/huggingface.js";
 import { mistral } from "./openai/facts/mistral.js";
-import { ollamaV1 } from "./openai/facts/ollama.js";
 import { openai, openaiCompatible } from "./openai/facts/openai.js";
 import { openrouter } from "./openai/facts/openrouter.js";
 import { tgi } from "./openai/facts/tgi.js";
@@ -22,7 +23,7 @@ const all: readonly Provider[] = [
   openaiProvider(vllm),
   openaiProvider(sglang),
   openaiProvider(llamacpp),
-  openaiProvider(ollamaV1),
+  ollama,
   openaiProvider(localai),
   openaiProvider(gpustack),
   openaiProvider(tgi),
@@ -34,6 +35,7 @@ const all: readonly Provider[] = [
   openaiProvider(together),
   anthropic,
   gemini,
+  bedrock,
   simulated,
 ];
 

@@ -56,9 +56,12 @@ export function readVectors(takes: (vector: Vector) => boolean): Vector[] | unde
   return existsSync(REFERENCE) ? vectorsIn(REFERENCE).filter(takes) : undefined;
 }
 
-/** Our own vectors, of the same form: what a clone without the reference is held against. */
+/**
+ * Our own vectors, of the same form: what a clone without the reference is held against. Fixtures of other forms name no
+ * provider.
+ */
 export function readFixtures(): Vector[] {
-  return vectorsIn(FIXTURES);
+  return vectorsIn(FIXTURES).filter(({ provider }) => provider !== undefined);
 }
 
 function vectorsIn(folder: string): Vector[] {

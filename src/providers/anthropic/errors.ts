@@ -1,5 +1,5 @@
 import type { ErrorClass } from "../../errors/upstream-error.js";
-import type { ReportedError } from "../openai/errors.js";
+import type { ReportedError } from "../openai/reported-error.js";
 import type { ErrorFacts } from "../openai/facts.js";
 import { isJsonObject } from "../openai/json-object.js";
 

@@ -1,5 +1,5 @@
 import type { EventStreamCodec } from "@smithy/eventstream-codec";
-import { badResponse, unreachable } from "../../errors/upstream-error.js";
+import { badResponse } from "../../errors/upstream-error.js";
 import { decodePiece } from "../../transport/bytes.js";
 
 /** One frame of an event stream. */
@@ -48,11 +48,6 @@ export class FrameReader {
       start += length;
     }
     this.#hold(bytes, start, bytes.length);
-  }
-
-  /** @throws {UpstreamError} class `network`: the stream was cut inside a frame. */
-  end(): void {
-    if (this.#heldLength > 0) throw unreachable("stream ended inside a frame");
   }
 
   /**

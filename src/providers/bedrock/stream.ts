@@ -70,9 +70,8 @@ export class BedrockStream implements StreamDecoder<Chunk> {
   end(out: Chunk[]): void {
     this.#chunks.out = out;
     if (!this.isDone) {
-      this.#reader.end();
       if (!this.#isStopped) throw unreachable("stream ended before it was complete");
-      // The usage did not come; the answer is whole all the same.
+      // The usage did not come, or only half of it; the answer is whole all the same.
       this.#finish();
     }
     this.#chunks.end();

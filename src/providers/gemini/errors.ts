@@ -1,5 +1,6 @@
 import type { ErrorClass, UpstreamError } from "../../errors/upstream-error.js";
-import { errorOfResponse, type ReportedError } from "../openai/errors.js";
+import { errorOfResponse } from "../openai/errors.js";
+import type { ReportedError } from "../openai/reported-error.js";
 import type { ErrorFacts } from "../openai/facts.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import type { WholeResponse } from "../provider.js";

@@ -2,6 +2,7 @@ import { unreachable } from "../../errors/upstream-error.js";
 import type { Chunk } from "../../protocol/operations.js";
 import { createLineReader } from "../../transport/lines.js";
 import { ChatChunks } from "../chat-chunks.js";
+import { readLastEvent } from "../last-event.js";
 import { errorOfAnswer } from "../openai/errors.js";
 import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../openai/json-object.js";
 import type { AttemptContext, StreamDecoder, StreamSummary } from "../provider.js";
@@ -46,7 +47,7 @@ export class OllamaStream implements StreamDecoder<Chunk> {
   end(out: Chunk[]): void {
     this.#chunks.out = out;
     // The last line may lack its end.
-    if (!this.isDone) this.#reader.end();
+    if (!this.isDone) readLastEvent(this.#reader);
     if (!this.isDone) throw unreachable("stream ended before it was complete");
     this.#chunks.end();
   }

@@ -3,7 +3,8 @@ import type { AttemptContext } from "../provider.js";
 import type { AnswerFacts } from "./facts.js";
 import { failureOf, finishReasonOf } from "./finish-reason.js";
 import { isJsonObject, type JsonObject, textOf } from "./json-object.js";
-import type { ChoiceShape, RepairedChoice, StreamedChoice } from "./stream.js";
+import type { RepairedChoice } from "./repaired-choice.js";
+import type { ChoiceShape, StreamedChoice } from "./stream.js";
 import { StreamedCalls } from "./tool-calls.js";
 
 /** A streamed choice of a chat completion, and what the repair of its deltas must remember. */

@@ -1,6 +1,7 @@
 import { failureOf, finishReasonOf } from "./finish-reason.js";
 import { type JsonObject, removeNulls } from "./json-object.js";
-import type { ChoiceShape, RepairedChoice, StreamedChoice } from "./stream.js";
+import type { RepairedChoice } from "./repaired-choice.js";
+import type { ChoiceShape, StreamedChoice } from "./stream.js";
 
 /** Legacy completions end in fewer ways: they call no tools. */
 function completionFinish(value: unknown): string | undefined {

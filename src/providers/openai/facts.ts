@@ -2,8 +2,8 @@ import type { ErrorClass } from "../../errors/upstream-error.js";
 import type { FeatureSet } from "../../protocol/features.js";
 import type { Operation } from "../../protocol/operations.js";
 import type { Provider, ProviderSettings } from "../provider.js";
-import type { ReportedError } from "./errors.js";
 import type { JsonObject } from "./json-object.js";
+import type { ReportedError } from "./reported-error.js";
 
 /**
  * What is particular about one provider that speaks OpenAI's dialect. Everything that is not stated is as OpenAI

@@ -10,8 +10,21 @@ export function isJsonObject(value: unknown): value is JsonObject {
 
 /** Both directions alike (S37). */
 const MAX_DEPTH = 64;
-/** A shorter JSON text has no room for 65 opening and closing brackets. */
-const SHORTEST_TOO_DEEP = 2 * (MAX_DEPTH + 1);
+const BRACKETS = ["{", "["] as const;
+
+/**
+ * Whether a text has enough opening brackets to nest too deeply, those inside strings included. Few answers have, and
+ * `indexOf` finds them ten times as fast as a loop over the characters.
+ */
+function mayBeTooDeep(text: string): boolean {
+  let rest = MAX_DEPTH;
+  for (const bracket of BRACKETS) {
+    for (let index = text.indexOf(bracket); index !== -1; index = text.indexOf(bracket, index + 1)) {
+      if (rest-- === 0) return true;
+    }
+  }
+  return false;
+}
 
 /**
  * An upstream's JSON.
@@ -19,7 +32,7 @@ const SHORTEST_TOO_DEEP = 2 * (MAX_DEPTH + 1);
  * @throws {UpstreamError} bad response: not JSON, or nested too deeply. The text itself is in no message or cause.
  */
 export function parseUpstreamJson(text: string, what: string): unknown {
-  if (text.length >= SHORTEST_TOO_DEEP && exceedsDepth(text, MAX_DEPTH)) {
+  if (mayBeTooDeep(text) && exceedsDepth(text, MAX_DEPTH)) {
     throw badResponse(`${what} nests deeper than ${MAX_DEPTH} levels`);
   }
   try {

@@ -9,7 +9,7 @@
  */
 import type { Chunk } from "../../protocol/operations.js";
 import { isJsonObject, type JsonObject } from "./json-object.js";
-import type { RepairedChoice } from "./stream.js";
+import type { RepairedChoice } from "./repaired-choice.js";
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -212,17 +212,17 @@ interface Source {
  * Makes a template of an event that became exactly one chunk of text, with nothing carried over from or to others.
  *
  * @param text - The event as it came.
+ * @param event - The same, parsed.
  * @param chunk - What it became.
  * @returns `undefined` where the event has another form.
  */
 export function learnSplice(
   text: string,
+  event: JsonObject,
   chunk: JsonObject,
   choice: RepairedChoice,
   place: TextPlace,
 ): Splice | undefined {
-  const event: unknown = JSON.parse(text);
-  if (!isJsonObject(event)) return undefined;
   const source = sourceOf(event, choice, place);
   if (!source) return undefined;
   const { obfuscation } = event;

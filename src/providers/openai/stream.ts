@@ -7,6 +7,7 @@ import { createdOf } from "./created.js";
 import { errorOfAnswer } from "./errors.js";
 import type { OpenAiFacts } from "./facts.js";
 import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "./json-object.js";
+import type { RepairedChoice } from "./repaired-choice.js";
 import { RunningSummary } from "./running-summary.js";
 import { learnSplice, type Splice, SpliceHit, type TextPlace } from "./splice.js";
 import { boundedIndex } from "./tool-calls.js";
@@ -18,14 +19,6 @@ export interface StreamedChoice {
   isFinished: boolean;
   /** A fragment of a tool call went by. */
   continues?(callIndex: number): void;
-}
-
-/** A choice of a chunk under repair: `delta` in chat completions, `text` in legacy ones. */
-export interface RepairedChoice extends JsonObject {
-  readonly index: number;
-  readonly delta?: JsonObject;
-  readonly text?: string;
-  readonly finish_reason: string | null;
 }
 
 /** What differs between the streams of two operations: the inside of their choices. */
@@ -240,7 +233,7 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
 
     const isAlone = made.length === 1 && last.finish_reason === null;
     const hasUsage = event.usage !== undefined && event.usage !== null;
-    if (isAlone && !hadWaiting && !hasUsage && this.#unused < MAX_UNUSED) this.#learn(data, chunk, last);
+    if (isAlone && !hadWaiting && !hasUsage && this.#unused < MAX_UNUSED) this.#learn(data, event, chunk, last);
   }
 
   #begin(index: number): C {
@@ -306,9 +299,9 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
     return new UpstreamError("the upstream could not finish the answer", { errorClass });
   }
 
-  #learn(data: string, chunk: JsonObject, choice: RepairedChoice): void {
+  #learn(data: string, event: JsonObject, chunk: JsonObject, choice: RepairedChoice): void {
     this.#unused += 1;
-    const splice = learnSplice(data, chunk, choice, this.#shape.textPlace);
+    const splice = learnSplice(data, event, chunk, choice, this.#shape.textPlace);
     if (!splice || !this.#form.takes(splice)) return;
     if (this.#splices.length < MAX_SPLICES) this.#splices.push(splice);
     else this.#splices[this.#oldest++ % MAX_SPLICES] = splice;

@@ -1,7 +1,7 @@
 import type { ErrorClass } from "../../../errors/upstream-error.js";
 import { ProviderOptionError, type ProviderSettings } from "../../provider.js";
-import type { ReportedError } from "../errors.js";
 import type { OpenAiFacts, Surface } from "../facts.js";
+import type { ReportedError } from "../reported-error.js";
 import { features } from "../request.js";
 import { modelPathSegment, operationPaths } from "../surface.js";
 import { parseBaseUrl } from "../url.js";

@@ -1,7 +1,7 @@
 import type { ErrorClass } from "../../../errors/upstream-error.js";
-import type { ReportedError } from "../errors.js";
 import type { OpenAiFacts } from "../facts.js";
 import { isJsonObject, type JsonObject } from "../json-object.js";
+import type { ReportedError } from "../reported-error.js";
 import { features } from "../request.js";
 
 /** @see https://console.groq.com/docs/openai */

@@ -1,7 +1,7 @@
 import type { ErrorClass } from "../../../errors/upstream-error.js";
-import type { ReportedError } from "../errors.js";
 import type { Adaptation, OpenAiFacts } from "../facts.js";
 import { isJsonObject, type JsonObject, textOf } from "../json-object.js";
+import type { ReportedError } from "../reported-error.js";
 import { features } from "../request.js";
 import { joinContentParts } from "./content-parts.js";
 

@@ -1,8 +1,8 @@
 import { errorClassOfText } from "../../../errors/classify.js";
 import type { ErrorClass } from "../../../errors/upstream-error.js";
-import type { ReportedError } from "../errors.js";
 import type { Adaptation, OpenAiFacts } from "../facts.js";
 import type { JsonObject } from "../json-object.js";
+import type { ReportedError } from "../reported-error.js";
 import { features } from "../request.js";
 
 /** @see https://docs.together.ai/reference/chat-completions-1 */
