@@ -5,6 +5,7 @@ const src = (path: string) => new URL(`./src/${path}`, import.meta.url).pathname
 export default defineConfig({
   resolve: {
     alias: [
+      { find: "llm-switchyard/ai-sdk", replacement: src("ai-sdk/index.ts") },
       { find: "llm-switchyard/http", replacement: src("http/index.ts") },
       { find: "llm-switchyard/testing", replacement: src("testing/index.ts") },
       { find: "llm-switchyard", replacement: src("index.ts") },

@@ -25,6 +25,7 @@ export type ProviderName =
   | "together"
   | "anthropic"
   | "gemini"
+  | "bedrock"
   | "simulated";
 
 /** One callable target, as a group lists it. A provider's own options stand beside these. */

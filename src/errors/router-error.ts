@@ -79,6 +79,13 @@ export class RouterError extends Error {
     this.partial = fields.partial;
   }
 
+  /** Names the request that it belongs to, where it does not know yet. For the router. @internal */
+  of(requestId: string): this {
+    // The one field that is learned after the throw: checks deep inside do not know whom they serve.
+    (this as { requestId: string | undefined }).requestId ??= requestId;
+    return this;
+  }
+
   /** Does the code promise that the same request may succeed later? */
   get clientRetry(): boolean {
     return catalog[this.code].clientRetry;

@@ -93,10 +93,17 @@ export function checkReply(value: unknown, operation: Operation): Reply {
     operation === "embeddings"
       ? reply.object === "list" && Array.isArray(reply.data)
       : reply.object === (operation === "completions" ? "text_completion" : "chat.completion") &&
-        Array.isArray(reply.choices);
+        Array.isArray(reply.choices) &&
+        reply.choices.every((choice) => isChoice(choice, operation));
   if (!isWhole) throw new GuardBreak(`returned something that is no reply to ${operation}`);
   // Just checked as far as the router relies on it.
   return copied(reply, false) as unknown as Reply;
+}
+
+function isChoice(choice: unknown, operation: Operation): boolean {
+  if (typeof choice !== "object" || choice === null) return false;
+  if (operation === "completions") return "text" in choice && typeof choice.text === "string";
+  return "message" in choice && typeof choice.message === "object" && choice.message !== null;
 }
 
 /** @throws {GuardBreak} it is no chunk of the operation. */

@@ -1,6 +1,7 @@
 import { onAbort } from "../internal/abort.js";
 import type { Clock, Timer } from "../internal/clock.js";
 import { type Deferred, deferred } from "../internal/deferred.js";
+import { leaveIterator } from "../internal/leave-iterator.js";
 import type { Chunk, Operation } from "../protocol/operations.js";
 import { GuardBreak, type GuardCaller, type GuardContext, type GuardEntry, timedOut } from "./guard-call.js";
 import { checkChunk } from "./guard-results.js";
@@ -118,7 +119,7 @@ class StreamTap implements AsyncIterableIterator<Chunk> {
   leave(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    leave(this.#begun());
+    leaveIterator(this.#begun());
   }
 
   /** The source for somebody else to read; the transform reads an end from now on. */
@@ -288,7 +289,7 @@ class TransformedStream implements AsyncIterableIterator<Chunk> {
     this.#stopTimer();
     const broken = this.#iterator;
     this.#iterator = this.tap.takeBack();
-    leave(broken);
+    leaveIterator(broken);
     this.#read(waiting);
   }
 
@@ -307,7 +308,7 @@ class TransformedStream implements AsyncIterableIterator<Chunk> {
     this.#stopListening?.();
     // First the source: what it costs must not wait for a plugin.
     this.tap.leave();
-    leave(this.#iterator);
+    leaveIterator(this.#iterator);
   }
 
   #noteBusy(): void {
@@ -332,14 +333,5 @@ class TransformedStream implements AsyncIterableIterator<Chunk> {
   #stopTimer(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
-  }
-}
-
-/** Tells an iterator that nobody reads on, and waits for nothing: it may hang, or break. */
-function leave(iterator: AsyncIterator<unknown> | undefined): void {
-  try {
-    Promise.resolve(iterator?.return?.()).catch(ignore);
-  } catch {
-    // Nobody is left who could be told.
   }
 }

@@ -60,7 +60,9 @@ export class ChunkTally {
       this.outputLength += (call.function?.arguments?.length ?? 0) + (call.id ? 1 : 0);
     }
     if (delta.function_call) this.outputLength += 1 + (delta.function_call.arguments?.length ?? 0);
-    const hasOther = "audio" in delta || (delta.reasoning_details?.length ?? 0) > 0;
+    const hasDetails = (delta.reasoning_details?.length ?? 0) > 0;
+    if (hasDetails) this.hasReasoning = true;
+    const hasOther = hasDetails || ("audio" in delta && delta.audio != null);
     return this.outputLength > before || hasOther;
   }
 }

@@ -37,12 +37,15 @@ function replayChat(reply: ChatCompletion, includeUsage: boolean): ChatChunk[] {
       }
       push([choice], null);
     };
+    const { role: _, content, refusal, tool_calls, reasoning_content, reasoning_details, ...others } = message;
     delta({ role: "assistant", content: "" });
-    if (message.reasoning_content) delta({ reasoning_content: message.reasoning_content });
-    if (message.reasoning_details?.length) delta({ reasoning_details: message.reasoning_details });
-    if (message.content) delta({ content: message.content });
-    if (message.refusal) delta({ refusal: message.refusal });
-    message.tool_calls?.forEach((call, position) => {
+    if (reasoning_content) delta({ reasoning_content });
+    if (reasoning_details?.length) delta({ reasoning_details });
+    if (content) delta({ content });
+    if (refusal) delta({ refusal });
+    // Function calls of old, audio, annotations, and what a provider adds (R23): all at once.
+    if (Object.keys(others).length > 0) delta(others as ChatChunkChoice["delta"]);
+    tool_calls?.forEach((call, position) => {
       // Custom calls have no delta form in OpenAI's stream types, yet stream the same way.
       const { id, type, ...payload } = call;
       delta({ tool_calls: [{ index: position, id, type, ...payload } as ToolCallDelta] });

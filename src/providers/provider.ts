@@ -199,7 +199,11 @@ export interface DirectCall {
   readonly signal: AbortSignal;
   readonly apiKey: string | undefined;
 }
-export type DirectAnswer =
+export type DirectAnswer = (
   | { readonly kind: "reply"; readonly reply: Reply }
   /** Chunks follow wire S1–S3 and end with the finish reasons; the usage chunk always comes and is filtered by the router. */
-  | { readonly kind: "stream"; readonly chunks: AsyncIterable<Chunk> };
+  | { readonly kind: "stream"; readonly chunks: AsyncIterable<Chunk> }
+) & {
+  /** Request fields that were left out or approximated, as the caller names them. */
+  readonly dropped?: readonly string[] | undefined;
+};

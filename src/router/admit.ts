@@ -8,6 +8,7 @@ import { emitRequestStarted } from "./events.js";
 import { checkBody } from "./input-limits.js";
 import type { RequestState } from "./request.js";
 import { MAX_BUFFERED_BYTES, type Runtime } from "./runtime.js";
+import { withinRequest } from "./within-request.js";
 
 /**
  * Lets a request in: checks what the router reads of it, finds its group, and reserves the claims of all plugins,
@@ -33,8 +34,9 @@ export function admit(runtime: Runtime, request: RequestState): Promise<void> | 
 export function admitWithoutReserving(runtime: Runtime, request: RequestState): void {
   const { snapshot, call } = request;
   if (runtime.isDraining) throw routerError("draining", { requestId: request.id });
+  if (call.options !== undefined) checkCallOptions(call.options, call.cancellation !== undefined);
+  request.followCaller();
   if (request.cancellation.isCancelled) throw request.cancelled();
-  if (call.options) checkCallOptions(call.options, call.cancellation !== undefined);
   readBody(request, call.body);
   const { model } = request.checked;
   const resolved = snapshot.settings.registry.resolve(model);
@@ -83,7 +85,8 @@ function applyOptions(request: RequestState): void {
 }
 
 async function reserve(runtime: Runtime, request: RequestState, guarded: GuardedRequest): Promise<void> {
-  const { claims, leases } = await request.snapshot.plugins.reserve(guarded);
+  const reserving = request.snapshot.plugins.reserve(guarded);
+  const { claims, leases } = await withinRequest(runtime, request, reserving, (late) => late.leases.release());
   // From here on the request's end settles or releases them, whatever happens next.
   request.leases = leases;
   if (claims.length === 0) return;

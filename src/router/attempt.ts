@@ -4,6 +4,8 @@ import { classify, type Outcome, type Verdict } from "../errors/classify.js";
 import { RouterError, routerError } from "../errors/router-error.js";
 import { sanitisedMessage } from "../errors/sanitise.js";
 import { UpstreamError, unreachable } from "../errors/upstream-error.js";
+import { Cancellation } from "../internal/cancellation.js";
+import { withheldCause } from "../internal/withheld-cause.js";
 import type { SettledUsage } from "../plugins/plugin.js";
 import type { Usage } from "../protocol/usage.js";
 import type { AttemptContext } from "../providers/provider.js";
@@ -11,12 +13,11 @@ import { answerTimeoutMs, idleTimeoutMs } from "../routing/timeouts.js";
 import { costNanoUsd, NANO_USD_PER_USD } from "../tokens/pricing.js";
 import { AttemptDeadlines, type ExpiredDeadline } from "../transport/deadlines.js";
 import { emitAttemptEnded, emitAttemptStarted, emitFirstToken } from "./events.js";
+import { estimatedUsage } from "./reply-facts.js";
 import type { AttemptFailure, Lease, RequestState } from "./request.js";
 import type { AttemptRecord } from "./routing-record.js";
 import type { GroupState, Runtime } from "./runtime.js";
 
-/** UTF-16 units per token, where the upstream reports no usage. */
-const UNITS_PER_TOKEN = 4;
 /** No upstream makes a caller wait longer (R19). */
 const MAX_RETRY_AFTER_MS = 60_000;
 
@@ -26,7 +27,8 @@ export class Attempt {
   readonly group: GroupState;
   readonly deployment: Deployment;
   readonly context: AttemptContext;
-  readonly deadlines: AttemptDeadlines;
+  /** Run from {@link begin} on. */
+  deadlines!: AttemptDeadlines;
   readonly startedAt: number;
   ttftMs: number | undefined;
   readonly #lease: Lease;
@@ -35,6 +37,8 @@ export class Attempt {
   #cancelUpstream: ((reason: unknown) => void) | undefined;
   #stopListening: () => void;
   #isEnded = false;
+  #isBegun = false;
+  #expired: UpstreamError | RouterError | undefined;
 
   constructor(
     private readonly runtime: Runtime,
@@ -58,7 +62,6 @@ export class Attempt {
       clock: runtime.clock,
       random: runtime.random,
     };
-    this.deadlines = this.#startDeadlines(lease);
     this.#stopListening = request.cancellation.onCancel((reason) => this.cancelUpstream(reason));
     emitAttemptStarted(runtime, this);
   }
@@ -93,8 +96,15 @@ export class Attempt {
     });
   }
 
+  /** What comes before the call is done: from here on the upstream's time runs. */
+  begin(): void {
+    this.#isBegun = true;
+    this.deadlines = this.#startDeadlines(this.#lease);
+  }
+
   #expire(which: ExpiredDeadline): void {
     const error = this.#timeoutError(which);
+    this.#expired = error;
     if (this.onExpired) this.onExpired(error);
     else this.cancelUpstream(error);
   }
@@ -102,7 +112,16 @@ export class Attempt {
   /** Tells how the call under way can be ended; it is, at once, if that was asked for before. */
   canBeCancelledBy(cancel: (reason: unknown) => void): void {
     this.#cancelUpstream = cancel;
-    if (this.request.cancellation.isCancelled) cancel(this.request.cancellation.reason);
+    const { cancellation } = this.request;
+    if (cancellation.isCancelled) cancel(cancellation.reason);
+    else if (this.#expired) cancel(this.#expired);
+  }
+
+  /** Waits for what comes before the call, no longer than the attempt may. */
+  async prepared<T>(work: Promise<T>): Promise<T> {
+    const stop = new Cancellation();
+    this.canBeCancelledBy((reason) => stop.cancel(reason));
+    return Promise.race([work, stop.asRejection()]);
   }
 
   cancelUpstream(reason: unknown): void {
@@ -157,7 +176,11 @@ export class Attempt {
     if (!(thrown instanceof UpstreamError)) {
       // A defect of ours, or of a provider that a user wrote: no other deployment would mend it.
       this.#end("cancelled", undefined, settled);
-      return routerError("internal_error", { requestId: request.id, deployment: this.deployment.id, cause: thrown });
+      return routerError("internal_error", {
+        requestId: request.id,
+        deployment: this.deployment.id,
+        cause: withheldCause(thrown),
+      });
     }
     const error = thrown;
     const verdict = classify(error, this.group.settings.isWildcard);
@@ -175,7 +198,7 @@ export class Attempt {
   #end(outcome: Outcome, error?: UpstreamError, usage?: SettledUsage, code?: AttemptRecord["code"]): AttemptRecord {
     if (this.#isEnded) throw new Error("an attempt ends once");
     this.#isEnded = true;
-    this.deadlines.stop();
+    if (this.#isBegun) this.deadlines.stop();
     this.#stopListening();
     this.#lease.flight.end({ outcome, error, outputTokens: usage?.completionTokens ?? 0 });
     if (outcome === "ok" && usage) this.group.health.recordOutput(usage.completionTokens);
@@ -192,7 +215,8 @@ export class Attempt {
       durationMs: this.runtime.clock.now() - this.startedAt,
       ttftMs: this.ttftMs,
     };
-    this.request.attempts.push(record);
+    // An attempt that a guard refused, or the caller left, before anything was asked of the upstream is none.
+    if (this.#isBegun || error) this.request.attempts.push(record);
     emitAttemptEnded(this.runtime, this, record, usage);
     return record;
   }
@@ -248,9 +272,3 @@ const TIMEOUT_WORDS = {
   idle: "the stream fell silent",
   stall: "the stream sent bytes but no content",
 } as const;
-
-function estimatedUsage(promptTokens: number, outputLength: number): Usage {
-  const prompt = Math.ceil(promptTokens);
-  const completion = Math.ceil(outputLength / UNITS_PER_TOKEN);
-  return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
-}

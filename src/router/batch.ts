@@ -2,11 +2,13 @@ import { RouterError, routerError } from "../errors/router-error.js";
 import { onAbort } from "../internal/abort.js";
 import type { Clock } from "../internal/clock.js";
 import { type Deferred, deferred } from "../internal/deferred.js";
+import { leaveIterator } from "../internal/leave-iterator.js";
 import type { ChatRequest } from "../protocol/chat.js";
 import type { CompletionRequest } from "../protocol/completions.js";
 import type { EmbeddingRequest } from "../protocol/embeddings.js";
 import type { Operation, Reply } from "../protocol/operations.js";
 import type { Answer, CallOptions } from "./call.js";
+import { checkCallOptions } from "./call-options.js";
 import type { RoutingRecord } from "./routing-record.js";
 
 /** One request of a batch: a chat body alone, or with what else there is to say. */
@@ -96,6 +98,8 @@ export async function* runBatch(
   let unread = 0;
   let isExhausted = false;
   let fatal: { readonly error: unknown } | undefined;
+  /** The source broke: what was sent is still delivered before its error is thrown. */
+  let sourceFault: { readonly error: unknown } | undefined;
   let wake: Deferred<void> = deferred();
 
   const report = () => {
@@ -154,7 +158,8 @@ export async function* runBatch(
         void sendOne(next.value, sent++);
       }
     } catch (error) {
-      fatal ??= { error };
+      sourceFault = { error };
+      isExhausted = true;
       wake.resolve();
     } finally {
       isPumping = false;
@@ -186,7 +191,10 @@ export async function* runBatch(
         yield result;
         continue;
       }
-      if (isExhausted && inFlight === 0 && unread === 0) return;
+      if (isExhausted && inFlight === 0 && unread === 0) {
+        if (sourceFault) throw sourceFault.error;
+        return;
+      }
       await wake.promise;
       wake = deferred();
     }
@@ -195,7 +203,7 @@ export async function* runBatch(
     fatal ??= { error: undefined };
     stopFollowing();
     abort.abort(routerError("cancelled", { message: "The batch was left." }));
-    void source.return?.();
+    leaveIterator(source);
   }
 }
 
@@ -214,6 +222,7 @@ async function answerItem(
       throw routerError("invalid_request", { param: "stream", message: "A batch takes no streaming requests." });
     }
     const options = isWrapped ? item.options : undefined;
+    if (options) checkCallOptions(options, false);
     const ownSignal = options?.signal;
     const answer = await context.send(operation, body, {
       ...options,
@@ -252,10 +261,16 @@ function knownLength(items: Iterable<BatchItem> | AsyncIterable<BatchItem>): num
 }
 
 function iterate(items: Iterable<BatchItem> | AsyncIterable<BatchItem>) {
+  if (typeof items !== "object" || items === null) {
+    throw routerError("invalid_request", { message: "A batch takes an iterable of requests, sync or async." });
+  }
   if (Symbol.asyncIterator in items) return items[Symbol.asyncIterator]();
   if (Symbol.iterator in items) {
     const iterator = items[Symbol.iterator]();
-    return { next: async () => iterator.next(), return: async () => iterator.return?.() };
+    return {
+      next: async () => iterator.next(),
+      return: async () => iterator.return?.() ?? { done: true as const, value: undefined },
+    };
   }
   throw routerError("invalid_request", { message: "A batch takes an iterable of requests, sync or async." });
 }

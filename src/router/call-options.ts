@@ -32,6 +32,9 @@ const KNOWN = Object.keys(callOptionsSchema.shape);
  * @throws {RouterError} `invalid_request` that lists every problem.
  */
 export function checkCallOptions(options: CallOptions, hasCancellation: boolean): void {
+  if (typeof options !== "object" || options === null) {
+    throw routerError("invalid_request", { param: "options", message: "Expected the options to be an object." });
+  }
   if (isUsual(options, hasCancellation)) return;
   const result = callOptionsSchema.safeParse(options);
   if (result.success) return;

@@ -51,12 +51,12 @@ async function chooseLater(runtime: Runtime, request: RequestState, turn: GroupI
     const refusal = refusalOf(runtime, request, group, choice, explanations);
     // Another group may serve at once: it is asked before anybody waits.
     if (refusal.chain && request.nextTurn(turn, refusal.chain)) throw refusal;
-    if (group.settings.cooldown.panic) {
-      const candidate = group.pool.chooseForPanic(choice);
-      if (candidate) return { group, captured, candidate, flight: begin(request, group, candidate, true) };
-    }
     const waitMs = waitFor(explanations, group.pool.earliestAvailableAt(choice), runtime.clock.now());
-    if (waitMs === undefined || runtime.clock.now() + waitMs > Math.min(giveUpAt, request.deadlineAt)) throw refusal;
+    if (waitMs === undefined || runtime.clock.now() + waitMs > Math.min(giveUpAt, request.deadlineAt)) {
+      const candidate = group.settings.cooldown.panic ? group.pool.chooseForPanic(choice) : undefined;
+      if (!candidate) throw refusal;
+      return { group, captured, candidate, flight: begin(request, group, candidate, true) };
+    }
     await pause(runtime, request, waitMs);
     const lease = take(runtime, request, turn, true);
     if (lease) return lease;

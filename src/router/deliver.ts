@@ -1,4 +1,6 @@
 import { RouterError, routerError } from "../errors/router-error.js";
+import { leaveIterator } from "../internal/leave-iterator.js";
+import { withheldCause } from "../internal/withheld-cause.js";
 import type { GuardedRequest } from "../plugins/guarded-request.js";
 import { ChunkTally } from "../protocol/chunk-tally.js";
 import type { Chunk, Reply } from "../protocol/operations.js";
@@ -11,6 +13,7 @@ import type { AttemptAnswer } from "./run-attempt.js";
 import type { Runtime } from "./runtime.js";
 import { settle } from "./settle.js";
 import type { UpstreamStream } from "./stream.js";
+import { withinRequest } from "./within-request.js";
 
 /** Passes what an attempt brought through the output guards to the caller. */
 export function deliver(runtime: Runtime, request: RequestState, answer: AttemptAnswer): Answer | Promise<Answer> {
@@ -33,8 +36,7 @@ async function guardReply(
   guarded: GuardedRequest,
   reply: Reply,
 ): Promise<Answer> {
-  const inspected = await request.snapshot.plugins.afterReply(guarded, reply);
-  request.throwIfOver();
+  const inspected = await withinRequest(runtime, request, request.snapshot.plugins.afterReply(guarded, reply));
   return deliverReply(runtime, request, inspected);
 }
 
@@ -63,7 +65,7 @@ function deliverStream(runtime: Runtime, request: RequestState, stream: Upstream
   if (guarded && snapshot.plugins.hasTransformStream) {
     return guardStream(runtime, request, guarded, chunksOf(stream), stream);
   }
-  stream.onEnd = (outcome, error) => settle(runtime, request, outcome, error);
+  stream.takeOver((outcome, error) => settle(runtime, request, outcome, error));
   emitReply(runtime, request);
   return new DeliveredStream(request, stream);
 }
@@ -89,8 +91,13 @@ async function guardStream(
   chunks: AsyncIterable<Chunk>,
   source: UpstreamStream | undefined,
 ): Promise<Answer> {
-  const transformed = request.snapshot.plugins.transformStream(guarded, chunks);
-  const stream = new GuardedStream(runtime, request, transformed, source);
+  let stream: GuardedStream;
+  try {
+    stream = new GuardedStream(runtime, request, request.snapshot.plugins.transformStream(guarded, chunks), source);
+  } catch (refusal) {
+    source?.cancel();
+    throw refusal;
+  }
   await stream.commit();
   emitReply(runtime, request);
   return new DeliveredStream(request, stream);
@@ -103,7 +110,9 @@ class GuardedStream implements AnswerStream {
   readonly #render: (chunk: Chunk) => Chunk | string;
   #held: (Chunk | string)[] = [];
   #isOver = false;
-  #stopListening: () => void;
+  #isCommitted = false;
+  #error: RouterError | undefined;
+  #stopListening = () => {};
   #onCancelled!: (error: RouterError) => void;
   readonly #cancelled: Promise<never>;
 
@@ -120,7 +129,9 @@ class GuardedStream implements AnswerStream {
     });
     this.#cancelled.catch(() => {});
     // A transform may wait for something of its own; the caller's abort does not wait for it.
-    this.#stopListening = request.cancellation.onCancel(() => this.#end(request.cancelled()));
+    this.#stopListening = request.cancellation.onCancel(() =>
+      this.#end(this.#tally.isComplete && this.#held.length === 0 ? undefined : request.cancelled()),
+    );
   }
 
   /** Up to the first content that the guards let through. @throws {RouterError} they refused, or the upstream broke. */
@@ -130,6 +141,7 @@ class GuardedStream implements AnswerStream {
       if (!chunk) break;
       this.#held.push(this.#render(chunk));
     }
+    this.#isCommitted = true;
   }
 
   async next(): Promise<readonly (Chunk | string)[] | undefined> {
@@ -154,9 +166,13 @@ class GuardedStream implements AnswerStream {
       this.#end();
       return undefined;
     } catch (thrown) {
+      if (this.#isOver) {
+        if (this.#error) throw this.#error;
+        return undefined;
+      }
       const error = RouterError.isRouterError(thrown)
         ? thrown
-        : routerError("internal_error", { requestId: this.request.id, cause: thrown });
+        : routerError("internal_error", { requestId: this.request.id, cause: withheldCause(thrown) });
       this.#end(error);
       throw error;
     }
@@ -164,26 +180,29 @@ class GuardedStream implements AnswerStream {
 
   cancel(): void {
     if (this.#isOver) return;
-    if (this.#tally.isComplete) this.#end();
+    // R1: the outcome is fixed once the last content was handed over.
+    if (this.#tally.isComplete && this.#held.length === 0) this.#end();
     else this.#end(routerError("cancelled", { message: "The reader left the stream.", requestId: this.request.id }));
   }
 
   #end(error?: RouterError): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#error = error;
     this.#stopListening();
     const { runtime, request, source } = this;
     if (error) {
       // Wakes a pull that is under way; without one nobody hears it.
       this.#onCancelled(error);
-      void Promise.resolve(this.#chunks.return?.()).catch(() => {});
+      leaveIterator(this.#chunks);
     }
     // Ends the attempt first, so that what it used is part of the settlement.
     source?.cancel();
     if (!error) settle(runtime, request, "succeeded");
     else if (error.code === "cancelled") settle(runtime, request, "cancelled", error);
     // The upstream's own failure reaches us through the transforms; anything else is a guard's word.
-    else settle(runtime, request, source?.error === error ? "interrupted" : "blocked", error);
+    else if (source?.error !== error) settle(runtime, request, "blocked", error);
+    else settle(runtime, request, this.#isCommitted ? "interrupted" : "failed", error);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { FallbackChain } from "../errors/classify.js";
 import { type PartialReply, RouterError, type RouterErrorFields, routerError } from "../errors/router-error.js";
 import type { StreamSummary } from "../providers/provider.js";
+import { estimatedUsage } from "./reply-facts.js";
 import type { AttemptFailure, RequestState } from "./request.js";
 
 /** A group could not serve the request: which chain that takes, and what the caller reads if nothing else serves. */
@@ -25,6 +26,8 @@ const KEPT_STATUSES: ReadonlySet<number> = new Set([503, 504]);
  */
 export function failureOf(request: RequestState, refusal: RouterError | undefined): RouterError {
   const { failures } = request;
+  const isConfigOnly = failures.every(({ verdict }) => verdict.outcome === "config");
+  if (refusal && isConfigOnly) return refusal;
   const cause =
     failures.find(({ verdict }) => verdict.outcome === "caller" && verdict.chain === undefined) ??
     failures.find(({ verdict }) => verdict.outcome !== "config") ??
@@ -80,11 +83,6 @@ export function interrupted(
 }
 
 function partialUsage(request: RequestState, { usage, outputLength }: StreamSummary): PartialReply["usage"] {
-  return usage
-    ? { promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens, isEstimated: false }
-    : {
-        promptTokens: Math.ceil(request.promptTokens),
-        completionTokens: Math.ceil(outputLength / 4),
-        isEstimated: true,
-      };
+  const { prompt_tokens, completion_tokens } = usage ?? estimatedUsage(request.promptTokens, outputLength);
+  return { promptTokens: prompt_tokens, completionTokens: completion_tokens, isEstimated: usage === undefined };
 }

@@ -10,6 +10,16 @@ export function usageOf(reply: Reply): Usage | undefined {
   return "completion_tokens" in usage ? usage : { ...usage, completion_tokens: 0 };
 }
 
+/** UTF-16 units per token, where the upstream reports no usage. */
+const UNITS_PER_TOKEN = 4;
+
+/** @param outputLength - UTF-16 units. */
+export function estimatedUsage(promptTokens: number, outputLength: number): Usage {
+  const prompt = Math.ceil(promptTokens);
+  const completion = Math.ceil(outputLength / UNITS_PER_TOKEN);
+  return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
+}
+
 /** UTF-16 units of text, reasoning, refusals and tool arguments, for where the upstream counts nothing. */
 export function outputLengthOf(reply: Reply): number {
   if (!("choices" in reply)) return 0;

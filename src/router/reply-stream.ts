@@ -9,6 +9,8 @@ export class ReplyStream<C> implements AsyncIterableIterator<C, undefined> {
   #batch: readonly C[] = [];
   #position = 0;
   #isOver = false;
+  /** A read under way: further ones wait for it, in order. */
+  #reading: Promise<unknown> | undefined;
   readonly #stream: AnswerStream<C>;
 
   constructor(stream: AnswerStream<C>) {
@@ -21,11 +23,17 @@ export class ReplyStream<C> implements AsyncIterableIterator<C, undefined> {
 
   /** @throws {RouterError} the stream broke after it had begun; `partial` holds what had arrived. */
   next(): Promise<IteratorResult<C, undefined>> {
+    if (this.#reading) return this.#reading.then(() => this.next());
     if (this.#position < this.#batch.length) {
       // In range: the position is below the length.
       return Promise.resolve({ done: false, value: this.#batch[this.#position++] as C });
     }
-    return this.#nextBatch();
+    const next = this.#nextBatch();
+    const done = () => {
+      this.#reading = undefined;
+    };
+    this.#reading = next.then(done, done);
+    return next;
   }
 
   async #nextBatch(): Promise<IteratorResult<C, undefined>> {

@@ -39,6 +39,9 @@ export interface Lease {
   readonly flight: AttemptInFlight;
 }
 
+/** Attempts of one request over all its groups (routing §6). */
+export const MAX_ATTEMPTS = 6;
+
 const NO_TAGS: readonly string[] = Object.freeze([]);
 const NO_METADATA: Readonly<Record<string, string>> = Object.freeze({});
 
@@ -110,11 +113,6 @@ export class RequestState {
     this.startedAt = runtime.clock.now();
     this.snapshot = runtime.snapshot;
     this.cancellation = call.cancellation ?? new Cancellation();
-    // Whoever brings a cancellation says everything through it; its signal would only have to be made.
-    if (!call.cancellation) {
-      const signal = call.options?.signal;
-      if (signal) this.#stopFollowing = this.cancellation.follow(signal);
-    }
   }
 
   get isStreaming(): boolean {
@@ -131,6 +129,12 @@ export class RequestState {
     return this.cancellation.signal;
   }
 
+  /** Ends with the caller's signal from now on. Who brings a cancellation says everything through that. */
+  followCaller(): void {
+    const { cancellation, options } = this.call;
+    if (!cancellation && options?.signal) this.#stopFollowing = this.cancellation.follow(options.signal);
+  }
+
   /** Milliseconds until the deadline; may be negative. */
   remainingMs(): number {
     return this.deadlineAt - this.#runtime.clock.now();
@@ -144,7 +148,8 @@ export class RequestState {
 
   cancelled(): RouterError {
     const { reason } = this.cancellation;
-    if (RouterError.isRouterError(reason)) return reason;
+    // Ours, where it names this request; the caller's own reason may be the error of another one.
+    if (RouterError.isRouterError(reason) && reason.requestId === this.id) return reason;
     return routerError("cancelled", { message: "The caller aborted the request.", requestId: this.id, cause: reason });
   }
 
@@ -178,6 +183,7 @@ export class RequestState {
 
   /** Where the request goes after its group failed it in a way that takes `chain`; `undefined`: nowhere. */
   nextTurn({ group, captured }: GroupInTurn, chain: FallbackChain): GroupInTurn | undefined {
+    if (this.attempts.length >= MAX_ATTEMPTS) return undefined;
     const { snapshot, visited } = this;
     const resolved = new Map<string, GroupInTurn>();
     /** Names of groups: two names of a chain may lead to the same one. */

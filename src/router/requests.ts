@@ -3,6 +3,7 @@ import type { RequestOutcome } from "../plugins/plugin.js";
 
 /** What is needed of a request to end it. */
 interface Cancellable {
+  readonly id: string;
   readonly cancellation: Cancellation;
 }
 
@@ -44,8 +45,8 @@ export class Requests {
     if (this.#inFlight.size === 0) this.onIdle?.();
   }
 
-  /** Ends everything that is under way. */
-  cancelAll(reason: unknown): void {
-    for (const request of [...this.#inFlight]) request.cancellation.cancel(reason);
+  /** Ends everything that is under way. @param reasonFor - Gets the id of each request. */
+  cancelAll(reasonFor: (requestId: string) => unknown): void {
+    for (const { id, cancellation } of [...this.#inFlight]) cancellation.cancel(reasonFor(id));
   }
 }

@@ -4,7 +4,9 @@ import type { Clock } from "../internal/clock.js";
 import type { Random } from "../internal/random.js";
 import type { Plugin } from "../plugins/plugin.js";
 import type { AnthropicOptions } from "../providers/anthropic/options.js";
+import type { BedrockOptions } from "../providers/bedrock/options.js";
 import type { GeminiOptions } from "../providers/gemini/options.js";
+import type { OllamaOptions } from "../providers/ollama/options.js";
 import type { Provider } from "../providers/provider.js";
 import type { SimulatedOptions } from "../providers/simulated/options.js";
 import type { FallbackOption, StrategyOption } from "../routing/options.js";
@@ -40,6 +42,16 @@ export interface GeminiDeploymentOptions extends DeploymentOptions, GeminiOption
   readonly provider: "gemini";
 }
 
+/** A deployment at AWS Bedrock; `region` is required, unless `baseUrl` names it. */
+export interface BedrockDeploymentOptions extends DeploymentOptions, BedrockOptions {
+  readonly provider: "bedrock";
+}
+
+/** A deployment at a server of Ollama's. */
+export interface OllamaDeploymentOptions extends DeploymentOptions, OllamaOptions {
+  readonly provider: "ollama";
+}
+
 /** A model inside the process that only pretends to think. */
 export interface SimulatedDeploymentOptions extends DeploymentOptions, SimulatedOptions {
   readonly provider: "simulated";
@@ -51,6 +63,8 @@ export type AnyDeploymentOptions =
   | AzureDeploymentOptions
   | AnthropicDeploymentOptions
   | GeminiDeploymentOptions
+  | BedrockDeploymentOptions
+  | OllamaDeploymentOptions
   | SimulatedDeploymentOptions
   | CustomDeploymentOptions;
 

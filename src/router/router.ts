@@ -14,7 +14,7 @@ import type { ModelName, RouterOptions } from "./router-options.js";
 import type { RoutingRecord } from "./routing-record.js";
 import { runRequest } from "./run-request.js";
 import type { Runtime } from "./runtime.js";
-import { closeRuntime, openRuntime, reloadRuntime } from "./start.js";
+import { closeRuntime, openRuntime, reloadRuntime, startPlugins } from "./start.js";
 import { type RouterStatus, statusOf } from "./status.js";
 
 /** A promise that can also tell how the request was routed. */
@@ -91,8 +91,8 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
     this.models = { list: async () => this.#listModels() };
     // An SDK takes the method alone: `new OpenAI({ fetch: router.fetch })`.
     this.fetch = this.fetch.bind(this);
-    // Last, because plugins get the router in their `start`.
-    this.#runtime = openRuntime(parseOptions(options), this);
+    this.#runtime = openRuntime(parseOptions(options));
+    startPlugins(this.#runtime, this);
   }
 
   /** For this package's other entry points. @internal */

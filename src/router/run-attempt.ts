@@ -1,5 +1,6 @@
 import { badResponse, UpstreamError, unreachable } from "../errors/upstream-error.js";
 import { Cancellation } from "../internal/cancellation.js";
+import { leaveIterator } from "../internal/leave-iterator.js";
 import type { Chunk, Reply, RequestBody } from "../protocol/operations.js";
 import type { AttemptContext, DirectUpstream, StreamDecoder, WireUpstream } from "../providers/provider.js";
 import type { Exchange, TransportResponse } from "../transport/transport.js";
@@ -9,6 +10,7 @@ import type { Lease, RequestState } from "./request.js";
 import type { Runtime } from "./runtime.js";
 import { refuseEmptyFiltered, UpstreamStream } from "./stream.js";
 import { DirectSource, type UpstreamSource, WireSource } from "./upstream-source.js";
+import { withinRequest } from "./within-request.js";
 
 /** What an attempt, and so a group, brought: a whole reply, or a stream that has reached its first content. */
 export type AttemptAnswer =
@@ -18,6 +20,11 @@ export type AttemptAnswer =
 type Begun =
   | { readonly kind: "reply"; readonly reply: Reply }
   | { readonly kind: "source"; readonly source: UpstreamSource<Chunk | string> };
+
+const ignore = () => {};
+
+/** What an attempt has used, as far as it came. */
+type AttemptUse = Parameters<Attempt["fail"]>[1];
 
 /** Bytes of an upstream's JSON answer (S32). */
 const MAX_REPLY_BYTES = 32 * 1024 * 1024;
@@ -32,32 +39,37 @@ const MAX_ERROR_BYTES = 1024 * 1024;
  */
 export async function runAttempt(runtime: Runtime, request: RequestState, lease: Lease): Promise<AttemptAnswer> {
   const attempt = new Attempt(runtime, request, lease);
-  let stream: UpstreamStream | undefined;
+  let used: AttemptUse | undefined;
   try {
     const patched = bodyFor(attempt);
-    const body = patched instanceof Promise ? await patched : patched;
+    const body = patched instanceof Promise ? await withinRequest(runtime, request, patched) : patched;
     const { upstream } = attempt.deployment;
+    // Guards may have taken their time.
+    request.throwIfOver();
+    attempt.begin();
     const begun =
       upstream.kind === "wire"
         ? await callWire(runtime, attempt, upstream, body)
         : await callDirect(attempt, upstream, body);
     if (begun.kind === "source") {
-      stream = new UpstreamStream(attempt, begun.source);
+      used = begun.source.summary;
+      const stream = new UpstreamStream(attempt, begun.source);
       await stream.commit();
       request.servedBy = attempt;
       return { kind: "stream", stream };
     }
     const { reply } = begun;
     const outputLength = outputLengthOf(reply);
+    used = { usage: usageOf(reply), outputLength };
     request.finishReason = finishReasonOf(reply);
     refuseEmptyFiltered(request, attempt.group, request.finishReason, outputLength);
-    attempt.succeed(usageOf(reply), outputLength);
+    attempt.succeed(used.usage, outputLength);
     request.servedBy = attempt;
     return begun;
   } catch (thrown) {
     // The upstream may still be sending, if what it sent could not be read (R6).
     attempt.cancelUpstream(thrown);
-    throw attempt.fail(thrown, stream?.summary);
+    throw attempt.fail(thrown, used);
   }
 }
 
@@ -90,9 +102,14 @@ async function callWire(runtime: Runtime, attempt: Attempt, upstream: WireUpstre
   const encoded = upstream.encode(body, context);
   request.dropped = encoded.dropped ?? [];
   const apiKey = deployment.credential.resolve();
-  const key = typeof apiKey === "object" ? await renewedKey(apiKey) : apiKey;
+  const key = typeof apiKey === "object" ? await attempt.prepared(renewedKey(apiKey)) : apiKey;
   const authorized = upstream.authorize(encoded, key);
-  const { method, path, headers, body: payload } = authorized instanceof Promise ? await authorized : authorized;
+  const {
+    method,
+    path,
+    headers,
+    body: payload,
+  } = authorized instanceof Promise ? await attempt.prepared(authorized) : authorized;
   // Whoever cancelled meanwhile had nothing to cancel.
   request.throwIfOver();
   const exchange = runtime.transport.send({
@@ -124,13 +141,19 @@ async function callWire(runtime: Runtime, attempt: Attempt, upstream: WireUpstre
 async function callDirect(attempt: Attempt, upstream: DirectUpstream, body: RequestBody): Promise<Begun> {
   const { context, deployment, request } = attempt;
   const apiKey = deployment.credential.resolve();
-  const key = typeof apiKey === "object" ? await renewedKey(apiKey) : apiKey;
+  const key = typeof apiKey === "object" ? await attempt.prepared(renewedKey(apiKey)) : apiKey;
   attempt.deadlines.connected();
   const stop = new Cancellation();
   attempt.canBeCancelledBy((reason) => stop.cancel(reason));
   const stopped = stop.asRejection();
   // The model may ignore its signal: an abort does not wait for it.
-  const answer = await Promise.race([upstream.call(body, context, { signal: stop.signal, apiKey: key }), stopped]);
+  request.throwIfOver();
+  const call = upstream.call(body, context, { signal: stop.signal, apiKey: key });
+  call.then((late) => {
+    if (stop.isCancelled && late.kind === "stream") leaveIterator(late.chunks[Symbol.asyncIterator]());
+  }, ignore);
+  const answer = await Promise.race([call, stopped]);
+  request.dropped = answer.dropped ?? [];
   if (answer.kind === "reply") return answer;
   const isText = request.call.form === "text" && !hasTransforms(request);
   const render = isText ? (chunk: Chunk) => JSON.stringify(chunk) : (chunk: Chunk) => chunk;

@@ -4,12 +4,9 @@ import { backoffMs } from "../routing/backoff.js";
 import { choiceOf, choose, chooseAgain, chooseUntried } from "./choose.js";
 import { errorOfAttempt, GroupFailure } from "./failure.js";
 import { pause } from "./pause.js";
-import type { AttemptFailure, Lease, RequestState } from "./request.js";
+import { type AttemptFailure, type Lease, MAX_ATTEMPTS, type RequestState } from "./request.js";
 import { type AttemptAnswer, runAttempt } from "./run-attempt.js";
 import { type GroupInTurn, MAX_WAIT_MS, type Runtime } from "./runtime.js";
-
-/** Attempts of one request over all its groups (routing §6). */
-const MAX_ATTEMPTS = 6;
 
 /**
  * Retries inside one model group: an untried deployment at once, the same one after a wait.
@@ -53,7 +50,10 @@ async function leaseForRetry(
   const { deployment } = lease.candidate;
   const giveUp = new GroupFailure(verdict.chain, undefined);
   if (isPoison(runtime, request, failure)) throw poisonError(request, failure);
-  if (!verdict.sameAgain) request.ruledOut.push(deployment.id);
+  if (isCredentialStale) {
+    deployment.credential.drop();
+    request.renewedCredentials.push(deployment.id);
+  } else if (!verdict.sameAgain) request.ruledOut.push(deployment.id);
   if (retry >= group.settings.retries || request.attempts.length >= MAX_ATTEMPTS) throw giveUp;
   request.throwIfOver();
 
@@ -61,10 +61,8 @@ async function leaseForRetry(
     if (!group.retryBudget.take(runtime.clock.now())) throw giveUp;
   };
   if (isCredentialStale) {
-    deployment.credential.drop();
-    request.renewedCredentials.push(deployment.id);
     spend();
-    return chooseAgain(request, lease);
+    return lease.candidate.health.isFull ? choose(runtime, request, turn) : chooseAgain(request, lease);
   }
   if (verdict.another === "larger-window") {
     request.needsLargerWindowThan = deployment.contextWindow ?? request.promptTokens;

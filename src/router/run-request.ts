@@ -1,4 +1,5 @@
 import { RouterError, routerError } from "../errors/router-error.js";
+import { withheldCause } from "../internal/withheld-cause.js";
 import { admit, readBody } from "./admit.js";
 import type { Answer, Call } from "./call.js";
 import { answerEarly, deliver } from "./deliver.js";
@@ -8,6 +9,7 @@ import { RequestState } from "./request.js";
 import { runGroup } from "./run-group.js";
 import type { GroupInTurn, Runtime } from "./runtime.js";
 import { outcomeOf, settle } from "./settle.js";
+import { withinRequest } from "./within-request.js";
 
 /**
  * One request, from its arrival to its answer: admit → guards → for each group of the fallback chain, attempts → deliver.
@@ -25,7 +27,7 @@ export async function runRequest(runtime: Runtime, call: Call): Promise<Answer> 
 
     const { guarded } = request;
     if (guarded) {
-      const early = await request.snapshot.plugins.beforeRequest(guarded);
+      const early = await withinRequest(runtime, request, request.snapshot.plugins.beforeRequest(guarded));
       if (early) return await answerEarly(runtime, request, guarded, early.reply);
       if (guarded.isPatched) readBody(request, guarded.body);
       request.body = guarded.body;
@@ -64,8 +66,8 @@ function nextTurn(runtime: Runtime, request: RequestState, turn: GroupInTurn, fa
 }
 
 function inOurWords(request: RequestState, thrown: unknown): RouterError {
-  if (RouterError.isRouterError(thrown)) return thrown;
+  if (RouterError.isRouterError(thrown)) return thrown.of(request.id);
   // Guards that wait are left with the reason that the caller's signal gave.
   if (request.cancellation.isCancelled) return request.cancelled();
-  return routerError("internal_error", { requestId: request.id, cause: thrown });
+  return routerError("internal_error", { requestId: request.id, cause: withheldCause(thrown) });
 }

@@ -31,6 +31,8 @@ export class Snapshot {
   running = 0;
   /** Another configuration has taken its place. */
   isRetired = false;
+  /** Its plugins are being closed. */
+  isClosing = false;
 
   constructor(
     readonly settings: Settings,

@@ -28,6 +28,7 @@ export function settle(runtime: Runtime, request: RequestState, outcome: Request
 export function outcomeOf(request: RequestState, error: RouterError): Exclude<RequestOutcome, "succeeded"> {
   if (error.code === "cancelled") return "cancelled";
   if (request.attempts.length === 0) return "rejected";
-  const isGuardsWord = error.code === "content_policy_violation" || error.code === "guardrail_error";
-  return request.servedBy !== undefined || isGuardsWord ? "blocked" : "failed";
+  const isTimeOver = error.code === "deadline_exceeded" || error.code === "upstream_timeout";
+  // Something answered, and it is not given to the caller all the same: a guard's word.
+  return request.servedBy !== undefined && !isTimeOver ? "blocked" : "failed";
 }

@@ -1,6 +1,8 @@
-import { routerError } from "../errors/router-error.js";
+import { InvalidOptionsError, routerError } from "../errors/router-error.js";
 import { type CooldownTransition, DeploymentHealth } from "../health/deployment-health.js";
 import { GroupHealth } from "../health/group-health.js";
+import { systemClock } from "../internal/clock.js";
+import { systemRandom } from "../internal/random.js";
 import { LocalLimits } from "../limits/local-limits.js";
 import type { Plugin } from "../plugins/plugin.js";
 import { PluginRunner } from "../plugins/run-plugins.js";
@@ -17,12 +19,9 @@ const DRAIN_MS = 30_000;
 const CLOSE_MS = 5_000;
 
 /**
- * Brings a router to life: nothing is sent, and no timer runs.
- *
- * @param router - What plugins get in `start`.
- * @throws what the `start` of a plugin throws.
+ * Brings a router to life: nothing is sent, and no timer runs. {@link startPlugins} is to follow.
  */
-export function openRuntime(settings: Settings, router: object): Runtime {
+export function openRuntime(settings: Settings): Runtime {
   const { clock, random } = settings;
   const healths = new Map<string, DeploymentHealth>();
   const groupHealths = new Map<string, GroupHealth>();
@@ -41,9 +40,13 @@ export function openRuntime(settings: Settings, router: object): Runtime {
     snapshot: new Snapshot(settings, new Map(), plugins, clock.wallNow()),
   };
   install(runtime, settings, plugins);
-  plugins.start(router);
-  for (const warning of settings.warnings) plugins.warn(warning);
   return runtime;
+}
+
+/** @param router - What plugins get: it must be ready to serve. @throws what the `start` of a plugin throws. */
+export function startPlugins({ snapshot }: Runtime, router: object): void {
+  snapshot.plugins.start(router);
+  for (const warning of snapshot.settings.warnings) snapshot.plugins.warn(warning);
 }
 
 /**
@@ -54,6 +57,7 @@ export function openRuntime(settings: Settings, router: object): Runtime {
  */
 export function reloadRuntime(runtime: Runtime, settings: Settings, router: object): void {
   if (runtime.isDraining) throw routerError("draining", { message: "A closing router takes no new configuration." });
+  refuseOtherSeams(runtime, settings);
   const plugins = new PluginRunner({ plugins: settings.plugins, clock: runtime.clock });
   // May throw: before anything has changed.
   plugins.start(router, new Set(runtime.snapshot.settings.plugins));
@@ -65,11 +69,25 @@ export function reloadRuntime(runtime: Runtime, settings: Settings, router: obje
   for (const warning of settings.warnings) plugins.warn(warning);
 }
 
+/** What every request of a router goes by from its start to its end cannot be replaced under way. */
+function refuseOtherSeams(runtime: Runtime, { transport, clock, random }: Settings): void {
+  const message = "is the router's for as long as it lives; leave it out, or give the same object";
+  const issues = [
+    { path: "transport", isOther: transport !== undefined && transport !== runtime.transport },
+    { path: "clock", isOther: clock !== systemClock && clock !== runtime.clock },
+    { path: "random", isOther: random !== systemRandom && random !== runtime.random },
+  ].flatMap(({ path, isOther }) => (isOther ? [{ path, message }] : []));
+  if (issues.length > 0) throw new InvalidOptionsError(issues);
+}
+
 /** A retired configuration's last request has ended: plugins that no other configuration has are closed. */
 export async function closeRetired(runtime: Runtime, snapshot: Snapshot): Promise<void> {
+  snapshot.isClosing = true;
+  await snapshot.plugins.leases.drained(CLOSE_MS);
   const inUse = new Set<Plugin>(runtime.snapshot.settings.plugins);
   for (const other of runtime.retired) {
-    if (other !== snapshot) for (const plugin of other.settings.plugins) inUse.add(plugin);
+    // Of two that close at the same time, the later one closes what they share.
+    if (!other.isClosing) for (const plugin of other.settings.plugins) inUse.add(plugin);
   }
   const problems = await snapshot.plugins.close(CLOSE_MS, inUse);
   runtime.retired.delete(snapshot);
@@ -84,7 +102,8 @@ export async function closeRuntime(runtime: Runtime, drainMs = DRAIN_MS): Promis
   runtime.isDraining = true;
   await idle(runtime, drainMs);
   if (requests.inFlight > 0) {
-    requests.cancelAll(routerError("draining", { message: "The router closed before the request had finished." }));
+    const message = "The router closed before the request had finished.";
+    requests.cancelAll((requestId) => routerError("draining", { requestId, message }));
     await idle(runtime, CLOSE_MS);
   }
   const snapshots = [runtime.snapshot, ...runtime.retired];
@@ -168,7 +187,8 @@ function groupState(
     settings,
     health,
     pool: new CandidatePool({ members, group: health, createStrategy: settings.strategy.create }),
-    retryBudget: new RetryBudget(runtime.clock.now()),
+    // Kept over reloads: each would grant another burst otherwise.
+    retryBudget: runtime.snapshot.groups.get(settings.name)?.retryBudget ?? new RetryBudget(runtime.clock.now()),
   };
 }
 

@@ -17,8 +17,8 @@ export type StreamEnd = (outcome: "succeeded" | "interrupted" | "cancelled", err
  * deployment can still take over; from there on it is delivered as it arrives, and nothing is retried (R4, R5).
  */
 export class UpstreamStream implements AnswerStream<Chunk | string> {
-  /** Set by whoever takes the stream over after its commit. */
-  onEnd: StreamEnd = () => {};
+  #onEnd: StreamEnd | undefined;
+  #end: Parameters<StreamEnd> | undefined;
   /** What broke the stream after its commit. */
   error: RouterError | undefined;
   #held: (Chunk | string)[] = [];
@@ -118,7 +118,7 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     const failure = this.attempt.fail(thrown, summary);
     const error = interrupted(request, failure, summary);
     this.error = error;
-    this.onEnd(outcomeOf(error), error);
+    this.#tellEnd(outcomeOf(error), error);
     if (batch.length === 0) throw error;
     this.#pendingError = error;
     return batch;
@@ -141,7 +141,7 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     const error = interrupted(attempt.request, failure, source.summary);
     this.#pendingError = error;
     this.error = error;
-    this.onEnd(outcomeOf(error), error);
+    this.#tellEnd(outcomeOf(error), error);
   }
 
   cancel(): void {
@@ -154,6 +154,17 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     request.cancellation.cancel(reason);
   }
 
+  /** Takes the stream over after its commit: told at once where it has ended in between. */
+  takeOver(onEnd: StreamEnd): void {
+    this.#onEnd = onEnd;
+    if (this.#end) onEnd(...this.#end);
+  }
+
+  #tellEnd(...end: Parameters<StreamEnd>): void {
+    this.#end = end;
+    this.#onEnd?.(...end);
+  }
+
   #succeed(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
@@ -161,7 +172,7 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     const { summary } = this.source;
     this.attempt.request.finishReason = summary.finishReason;
     this.attempt.succeed(summary.usage, summary.outputLength);
-    this.onEnd("succeeded");
+    this.#tellEnd("succeeded");
   }
 }
 

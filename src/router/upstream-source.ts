@@ -1,5 +1,6 @@
 import { UpstreamError, unreachable } from "../errors/upstream-error.js";
 import type { Clock } from "../internal/clock.js";
+import { leaveIterator } from "../internal/leave-iterator.js";
 import { ChunkTally } from "../protocol/chunk-tally.js";
 import type { Chunk } from "../protocol/operations.js";
 import type { StreamDecoder, StreamSummary } from "../providers/provider.js";
@@ -120,8 +121,7 @@ export class DirectSource<T> implements UpstreamSource<T> {
     private readonly stopped: Promise<never>,
   ) {
     this.#chunks = chunks[Symbol.asyncIterator]();
-    const leave = () => void Promise.resolve(this.#chunks.return?.()).catch(() => {});
-    stopped.catch(leave);
+    stopped.catch(() => leaveIterator(this.#chunks));
   }
 
   get contentAt(): number | undefined {

@@ -335,7 +335,7 @@ describe("a plugin that uses the router", () => {
         },
       },
     ]);
-    expect(await rejection(router.chat.completions.create(ask()))).toMatchObject({ code: "invalid_request" });
+    expect(await rejection(router.chat.completions.create(ask()))).toMatchObject({ code: "guardrail_error" });
     expect(depths).toEqual([0, 1, 2, 3]);
     expect(router.status()).toMatchObject({ inFlight: 0, leases: 0 });
   });

@@ -105,6 +105,7 @@ describe("types of options", () => {
       together: true,
       anthropic: true,
       gemini: true,
+      bedrock: true,
       simulated: true,
     };
     expect(Object.keys(names).sort()).toEqual([...knownProviders.keys()].sort());
@@ -114,6 +115,8 @@ describe("types of options", () => {
     ["azure", "src/router/router-options.ts", "AzureDeploymentOptions"],
     ["anthropic", "src/providers/anthropic/options.ts", "AnthropicOptions"],
     ["gemini", "src/providers/gemini/options.ts", "GeminiOptions"],
+    ["bedrock", "src/providers/bedrock/options.ts", "BedrockOptions"],
+    ["ollama", "src/providers/ollama/options.ts", "OllamaOptions"],
     ["simulated", "src/providers/simulated/options.ts", "SimulatedOptions"],
   ])("know the own options of %s", (provider, path, name) => {
     const { ownOptions = [] } = knownProviders.get(provider) ?? {};
@@ -122,7 +125,7 @@ describe("types of options", () => {
 
   it("know every provider that has own options", () => {
     const withOwn = [...knownProviders.values()].filter(({ ownOptions }) => ownOptions?.length).map(({ name }) => name);
-    expect(withOwn.sort()).toEqual(["anthropic", "azure", "gemini", "simulated"]);
+    expect(withOwn.sort()).toEqual(["anthropic", "azure", "bedrock", "gemini", "ollama", "simulated"]);
   });
 });
 

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { classify } from "../../src/errors/classify.js";
 import { openaiErrorOf } from "../../src/errors/openai-error.js";
 import type { UpstreamError } from "../../src/errors/upstream-error.js";
@@ -23,6 +23,10 @@ export function describeVector(vector: Vector): void {
     const provider = knownProviders.get(vector.provider);
     if (!provider) throw new Error(`unknown provider ${vector.provider}`);
     const upstream = connectVector(provider, vector);
+    // As before each answer: some dialects load what they need for it meanwhile.
+    beforeAll(async () => {
+      await upstream.authorize(upstream.encode(vectorBody(vector), vectorAttempt(vector)), vectorKey(vector));
+    });
 
     it("sends what must reach the upstream", async () => {
       const body = vectorBody(vector);

@@ -7,12 +7,6 @@ import type { AttemptContext } from "../../src/providers/provider.js";
 import { anAttempt } from "./attempt-context.js";
 import { type DecodedStream, decodeStream } from "./vectors.js";
 
-/** The providers that speak this dialect. */
-export const openaiProviderNames =
-  "openai openai-compatible vllm sglang llamacpp ollama localai gpustack tgi huggingface mistral groq openrouter deepseek together azure".split(
-    " ",
-  );
-
 const utf8 = new TextEncoder();
 
 /** Server-sent events: objects as JSON, texts as they are; `[DONE]` is not added. */

@@ -15,7 +15,7 @@ export interface Vector {
   readonly description: string;
   readonly note?: string;
   readonly provider: string;
-  readonly config: Json & { readonly model: string; readonly baseUrl?: string; readonly dialect?: string };
+  readonly config: Json & { readonly model: string; readonly baseUrl?: string; readonly region?: string };
   readonly endpoint?: "embeddings";
   readonly openaiRequest: Json;
   readonly providerHttp: {
@@ -76,12 +76,22 @@ function vectorsIn(folder: string): Vector[] {
   );
 }
 
+const TEST_KEYS = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "example-secret-key-for-signing-tests" };
+
 /** The upstream that a vector's `config` describes. */
 export function connectVector(provider: Provider, { config }: Vector): WireUpstream {
   const own = Object.fromEntries(
     Object.entries(config).filter(([option]) => provider.ownOptions?.includes(option) ?? false),
   );
-  const upstream = provider.connect({ model: config.model, baseUrl: config.baseUrl, unknownFields: "forward", own });
+  const { model, baseUrl, region } = config;
+  const upstream = provider.connect({
+    model,
+    baseUrl,
+    unknownFields: "forward",
+    region,
+    // The vectors list no signatures; `bedrock-sigv4.json` does.
+    own: provider.name === "bedrock" ? { ...own, ...TEST_KEYS } : own,
+  });
   if (upstream.kind !== "wire") throw new Error(`${provider.name} is no wire upstream`);
   return upstream;
 }

@@ -15,6 +15,8 @@ export interface Conversation {
   readonly calledTools: ReadonlySet<string>;
 }
 
+/** Whose messages may name a participant; of results it names the function. */
+const SPEAKERS: ReadonlySet<unknown> = new Set(["system", "developer", "user", "assistant"]);
 /** Stands where the API wants a text and the caller has none: the first message must be the user's. */
 const PLACEHOLDER: Block = { type: "text", text: "." };
 
@@ -43,7 +45,7 @@ class MessageConverter {
   ) {}
 
   add(message: JsonObject): void {
-    if (textOf(message.name) !== undefined && message.role !== "function") this.report.add("messages.name");
+    if (textOf(message.name) !== undefined && SPEAKERS.has(message.role)) this.report.add("messages.name");
     switch (message.role) {
       case "system":
       case "developer":

@@ -1,6 +1,5 @@
 import type { RequestBody } from "../../protocol/operations.js";
-import type { JsonObject } from "../openai/json-object.js";
-import { textOf } from "../openai/json-object.js";
+import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { isNeutral, missingFeature } from "../openai/request.js";
 import { DroppedFields, ParameterRules } from "../parameters.js";
 import type { AttemptContext, ProviderSettings } from "../provider.js";
@@ -117,7 +116,8 @@ function addTools(wire: JsonObject, { tools, choice }: ToolPlan, format: FormatP
 
 function addReasoning(wire: JsonObject, { thinking, effort }: ReasoningPlan, format: FormatPlan): void {
   if (thinking) wire.thinking = thinking;
-  const output: JsonObject = {};
+  // In the API's own words it may be here already.
+  const output: JsonObject = isJsonObject(wire.output_config) ? { ...wire.output_config } : {};
   if (format.kind === "native") output.format = format.format;
   if (effort !== undefined) output.effort = effort;
   if (Object.keys(output).length > 0) wire.output_config = output;

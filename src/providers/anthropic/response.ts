@@ -19,7 +19,7 @@ import { UsageCounts } from "./usage.js";
 export function decodeReply({ text, headers }: WholeResponse, context: AttemptContext): ChatCompletion {
   const reply = parseUpstreamObject(text, "the answer");
   const { clock, random } = context;
-  if (reply.type === "error" || isJsonObject(reply.error)) {
+  if (reply.type === "error" || (reply.error ?? null) !== null) {
     throw errorOfAnswer(errorFacts, reply, clock.wallNow(), headers);
   }
   if (!Array.isArray(reply.content)) throw badResponse("the answer has no content");

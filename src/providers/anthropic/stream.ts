@@ -91,7 +91,7 @@ export class AnthropicStream implements StreamDecoder<Chunk> {
     if (data === "[DONE]") return;
     const event = parseUpstreamObject(data, "an event of the stream");
     const type = textOf(event.type) ?? eventName;
-    if (type === "error" || isJsonObject(event.error)) {
+    if (type === "error" || (event.error ?? null) !== null) {
       throw errorOfAnswer(errorFacts, event, this.#context.clock.wallNow());
     }
     switch (type) {

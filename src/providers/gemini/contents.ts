@@ -20,6 +20,8 @@ export interface Conversation {
   readonly contents: readonly JsonObject[];
 }
 
+/** Whose messages may name a participant; of results it names the function. */
+const SPEAKERS: ReadonlySet<unknown> = new Set(["system", "developer", "user", "assistant"]);
 /** Stands where a turn must have content and the caller has none. */
 const PLACEHOLDER: Part = { text: " " };
 /** Accepted in the place of the signature of a call that another model made. @see https://ai.google.dev/gemini-api/docs/thought-signatures */
@@ -54,9 +56,7 @@ class MessageConverter {
   }
 
   add(message: JsonObject): void {
-    if (textOf(message.name) !== undefined && message.role !== "function" && message.role !== "tool") {
-      this.#request.report.add("messages.name");
-    }
+    if (textOf(message.name) !== undefined && SPEAKERS.has(message.role)) this.#request.report.add("messages.name");
     switch (message.role) {
       case "system":
       case "developer": {

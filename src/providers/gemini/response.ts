@@ -28,7 +28,7 @@ export function decodeReply({ text, headers }: WholeResponse, context: AttemptCo
   // Without `alt=sse` streams are lists, and so are their errors.
   const reply: unknown = Array.isArray(body) && body.length === 1 ? body[0] : body;
   if (!isJsonObject(reply)) throw badResponse("the answer is not a JSON object");
-  if (isJsonObject(reply.error)) throw errorOfAnswer(errorFacts, reply, context.clock.wallNow(), headers);
+  if ((reply.error ?? null) !== null) throw errorOfAnswer(errorFacts, reply, context.clock.wallNow(), headers);
   return context.operation === "embeddings" ? decodeEmbeddings(reply, context) : decodeChat(reply, context);
 }
 

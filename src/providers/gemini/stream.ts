@@ -61,7 +61,7 @@ export class GeminiStream implements StreamDecoder<Chunk> {
 
   #onEvent(data: string): void {
     const event = parseUpstreamObject(data, "an event of the stream");
-    if (isJsonObject(event.error)) throw errorOfAnswer(errorFacts, event, this.#context.clock.wallNow());
+    if ((event.error ?? null) !== null) throw errorOfAnswer(errorFacts, event, this.#context.clock.wallNow());
     this.#chunks.reportModel(textOf(event.modelVersion));
     const { summary } = this.#chunks;
     summary.usage = laterUsage(summary.usage, event.usageMetadata);

@@ -2,13 +2,14 @@ import { describe, expect, it } from "vitest";
 import { type FeatureName, featureNames } from "../../../src/protocol/features.js";
 import type { Operation } from "../../../src/protocol/operations.js";
 import { knownProviders } from "../../../src/providers/registry.js";
-import { openaiProviderNames } from "../../support/openai-streams.js";
+import { openaiProviderNames } from "../../support/openai-providers.js";
 
 const operationsOf = (name: string) =>
   knownProviders.get(name)?.connect({
     model: "m",
     baseUrl: name === "azure" ? "https://r.openai.azure.com" : "http://h/v1",
     unknownFields: "forward",
+    region: "us-east-1",
     own: {},
   }).operations;
 
@@ -21,7 +22,8 @@ describe("the known providers", () => {
   });
 
   it("hold every OpenAI-compatible one, those that are translated, and the simulated one", () => {
-    for (const name of [...openaiProviderNames, "anthropic", "gemini", "simulated"]) expect(knownProviders.has(name), name).toBe(true);
+    for (const name of [...openaiProviderNames, "anthropic", "gemini", "bedrock", "simulated"])
+      expect(knownProviders.has(name), name).toBe(true);
   });
 
   it("load models on demand where the reference says so", () => {
@@ -32,7 +34,7 @@ describe("the known providers", () => {
   it.each([
     [
       "completions",
-      "openai azure vllm sglang llamacpp ollama localai gpustack tgi together openai-compatible anthropic gemini",
+      "openai azure vllm sglang llamacpp ollama localai gpustack tgi together openai-compatible anthropic gemini bedrock",
     ],
     [
       "embeddings",
@@ -58,17 +60,22 @@ describe("the known providers", () => {
     [
       "ollama",
       "chat.completions",
+      ["toolChoiceRequired", "parallelToolCallsOff", "logitBias", "prediction", "webSearch"],
+      ["multipleChoices", "imageUrl", "file", "audioOutput", "customTools", "legacyFunctions"],
+    ],
+    [
+      "ollama",
+      "completions",
+      ["toolChoiceRequired", "parallelToolCallsOff", "logitBias", "prediction", "webSearch"],
       [
-        "toolChoiceRequired",
-        "parallelToolCallsOff",
-        "audioOutput",
         "multipleChoices",
-        "logitBias",
-        "prediction",
-        "webSearch",
+        "imageUrl",
+        "file",
+        "audioOutput",
+        "customTools",
         "legacyFunctions",
-      ],
-      ["imageUrl", "file"],
+        ...["logprobs", "tokenInput", "suffix", "echo", "bestOf"],
+      ] as FeatureName[],
     ],
     ["ollama", "embeddings", [], ["tokenInput"]],
     ["localai", "embeddings", ["dimensions"], []],

@@ -3,14 +3,11 @@ import { describe, expect, it } from "vitest";
 import { classify } from "../../../../src/errors/classify.js";
 import { openaiErrorOf } from "../../../../src/errors/openai-error.js";
 import { type ErrorClass, UpstreamError } from "../../../../src/errors/upstream-error.js";
-import { knownProviders } from "../../../../src/providers/registry.js";
 import { anAttempt, WALL_NOW_MS } from "../../../support/attempt-context.js";
-import { openaiProviderNames } from "../../../support/openai-streams.js";
+import { anAddress, connectOpenai, openaiProviderNames } from "../../../support/openai-providers.js";
 
 function errorOf(name: string, status: number, body: unknown, headers: Record<string, string> = {}): UpstreamError {
-  const baseUrl = name === "azure" ? "https://r.openai.azure.com" : "http://h/v1";
-  const upstream = knownProviders.get(name)?.connect({ model: "m", baseUrl, unknownFields: "forward", own: {} });
-  if (upstream?.kind !== "wire") throw new Error(`${name} is no wire upstream`);
+  const upstream = connectOpenai(name, { baseUrl: anAddress(name) });
   const text = typeof body === "string" ? body : JSON.stringify(body);
   return upstream.decodeError({ status, headers: new Map(Object.entries(headers)), text }, anAttempt());
 }

@@ -3,18 +3,13 @@ import { describe, expect, it } from "vitest";
 import { UpstreamError } from "../../../../src/errors/upstream-error.js";
 import type { Operation, RequestBody } from "../../../../src/protocol/operations.js";
 import type { EncodedRequest, ProviderSettings, WireUpstream } from "../../../../src/providers/provider.js";
-import { knownProviders } from "../../../../src/providers/registry.js";
 import { anAttempt } from "../../../support/attempt-context.js";
-import { openaiProviderNames } from "../../../support/openai-streams.js";
+import { anAddress, connectOpenai, openaiProviderNames } from "../../../support/openai-providers.js";
 
 type Body = Record<string, unknown>;
 
 function connect(name: string, settings: Partial<ProviderSettings> = {}): WireUpstream {
-  const provider = knownProviders.get(name);
-  const baseUrl = provider?.defaultBaseUrl ?? (name === "azure" ? "https://r.openai.azure.com" : "http://up:1/v1");
-  const upstream = provider?.connect({ model: "wire-model", baseUrl, unknownFields: "forward", own: {}, ...settings });
-  if (upstream?.kind !== "wire") throw new Error(`${name} is no wire upstream`);
-  return upstream;
+  return connectOpenai(name, { baseUrl: anAddress(name), ...settings });
 }
 
 interface Sent extends EncodedRequest {

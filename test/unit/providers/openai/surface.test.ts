@@ -1,17 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { featureNames } from "../../../../src/protocol/features.js";
 import type { Operation, RequestBody } from "../../../../src/protocol/operations.js";
 import { modelSegment, parseBaseUrl } from "../../../../src/providers/openai/url.js";
 import { ProviderOptionError, type ProviderSettings, type WireUpstream } from "../../../../src/providers/provider.js";
-import { knownProviders } from "../../../../src/providers/registry.js";
 import { anAttempt } from "../../../support/attempt-context.js";
+import { connectOpenai } from "../../../support/openai-providers.js";
 
 function connect(name: string, settings: Partial<ProviderSettings> = {}): WireUpstream {
-  const upstream = knownProviders
-    .get(name)
-    ?.connect({ model: "m", baseUrl: undefined, unknownFields: "forward", own: {}, ...settings });
-  if (upstream?.kind !== "wire") throw new Error(`${name} is no wire upstream`);
-  return upstream;
+  return connectOpenai(name, { model: "m", ...settings });
 }
 
 function urlOf(upstream: WireUpstream, model = "m", operation: Operation = "chat.completions"): string {
@@ -225,4 +222,21 @@ describe("health probes and model lists", () => {
   it.each(["", "<html>", "7", '{"data":7}', '{"data":{"a":1}}'])("take %j for a bad response", (text) => {
     expect(() => connect("openai").modelList?.decode(text)).toThrow(expect.objectContaining({ isBadResponse: true }));
   });
+});
+
+it("Ollama's /v1 leaves out what it would ignore, and cannot fetch images", () => {
+  const support = connect("ollama").operations["chat.completions"];
+  expect(featureNames(support?.drops ?? 0).sort()).toEqual(
+    [
+      "audioOutput",
+      "legacyFunctions",
+      "logitBias",
+      "multipleChoices",
+      "parallelToolCallsOff",
+      "prediction",
+      "toolChoiceRequired",
+      "webSearch",
+    ].sort(),
+  );
+  expect(featureNames(support?.rejects ?? 0).sort()).toEqual(["file", "imageUrl"]);
 });

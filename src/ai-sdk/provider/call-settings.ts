@@ -1,0 +1,56 @@
+import { routerError } from "../../errors/router-error.js";
+import { isJsonObject, type JsonObject } from "../../providers/openai/json-object.js";
+import type { CallOptions } from "../../router/call.js";
+import { METADATA_NAME } from "./metadata.js";
+
+/** What holds for every call of a model: the router's call options, but for `signal`, which the SDK gives. */
+export type SwitchyardModelSettings = Omit<CallOptions, "signal">;
+
+/**
+ * What a single call may say under `providerOptions.switchyard`. Who is charged is not among it: provider options often
+ * come from a client.
+ */
+export interface SwitchyardProviderOptions
+  extends Pick<CallOptions, "tags" | "metadata" | "deadlineMs" | "require" | "fallbacks"> {
+  /** Fields of the request body that the SDK has no name for, such as `user` or `logit_bias`. */
+  readonly body?: Readonly<Record<string, unknown>> | undefined;
+  /** Whether a schema binds the model to the letter, as OpenAI's `strict` does. @default true */
+  readonly strictJsonSchema?: boolean | undefined;
+}
+
+/** Settings of one call, from all who have a say. */
+export interface CallSettings {
+  readonly options: CallOptions;
+  readonly body: JsonObject;
+  readonly isStrict: boolean;
+}
+
+const CALL_FIELDS: ReadonlySet<string> = new Set(["tags", "metadata", "deadlineMs", "require", "fallbacks"]);
+
+/**
+ * @param signal - Of the call.
+ * @throws {RouterError} `invalid_request`: an option is unknown. Their values are the router's to check.
+ */
+export function callSettings(
+  settings: SwitchyardModelSettings,
+  providerOptions: Readonly<Record<string, unknown>> | undefined,
+  signal: AbortSignal | undefined,
+): CallSettings {
+  const options: Record<string, unknown> = { ...settings };
+  if (signal) options.signal = signal;
+  let body: JsonObject = {};
+  let isStrict = true;
+  const own = providerOptions?.[METADATA_NAME];
+  for (const [name, value] of Object.entries(isJsonObject(own) ? own : {})) {
+    if (CALL_FIELDS.has(name)) options[name] = value;
+    else if (name === "body" && isJsonObject(value)) body = value;
+    else if (name === "strictJsonSchema" && typeof value === "boolean") isStrict = value;
+    else {
+      throw routerError("invalid_request", {
+        param: `providerOptions.${METADATA_NAME}.${name}`,
+        message: `\`${name}\` is unknown or has a wrong type; expected tags, metadata, deadlineMs, require, fallbacks, body (an object) or strictJsonSchema (a boolean)`,
+      });
+    }
+  }
+  return { options: options as CallOptions, body, isStrict }; // checked by the router, which reports every problem
+}

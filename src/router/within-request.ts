@@ -1,0 +1,38 @@
+import { deferred } from "../internal/deferred.js";
+import type { RequestState } from "./request.js";
+import type { Runtime } from "./runtime.js";
+
+/**
+ * Waits for somebody else's work, guards above all, no longer than the request lasts (R7).
+ *
+ * @param onAbandoned - Gets what the work brings after all, when nobody waits for it any more.
+ * @throws {RouterError} `cancelled`, or the deadline's error; else what the work throws.
+ */
+export async function withinRequest<T>(
+  runtime: Runtime,
+  request: RequestState,
+  work: Promise<T>,
+  onAbandoned?: (late: T) => void,
+): Promise<T> {
+  const over = deferred<never>();
+  let isAbandoned = false;
+  const abandon = (error: unknown) => {
+    isAbandoned = true;
+    over.reject(error);
+  };
+  const stopListening = request.cancellation.onCancel(() => abandon(request.cancelled()));
+  const timer = runtime.clock.schedule(Math.max(0, request.remainingMs()), () => abandon(request.deadlineError()));
+  work.then(
+    (late) => {
+      if (isAbandoned) onAbandoned?.(late);
+    },
+    // Whoever still waits meets it through the race.
+    () => {},
+  );
+  try {
+    return await Promise.race([work, over.promise]);
+  } finally {
+    stopListening();
+    timer.cancel();
+  }
+}
