@@ -1,7 +1,12 @@
 import { defineConfig } from "tsup";
 
 export default defineConfig({
-  entry: { index: "src/index.ts", http: "src/http/index.ts", testing: "src/testing/index.ts", "ai-sdk": "src/ai-sdk/index.ts" },
+  entry: {
+    index: "src/index.ts",
+    http: "src/http/index.ts",
+    testing: "src/testing/index.ts",
+    "ai-sdk": "src/ai-sdk/index.ts",
+  },
   format: "esm",
   target: "node20",
   platform: "node",

@@ -1,6 +1,9 @@
 import { goalsOf, type Scenario } from "./scenario.js";
 
-/** P6: what a request costs besides its wire, at 10 and at 10,000 deployments. */
+/**
+ * P6: the decision, at 10 and at 10,000 deployments. Measured through the public API, so that it is an upper bound:
+ * besides resolve, eligible, pick, reserve and record it holds the checks of the body, deadlines and promises.
+ */
 export const decision: Scenario = {
   id: "decision",
   title: "The decision alone: a request over a provider and a transport that answer in no time",

@@ -1,4 +1,7 @@
-/** Portkey's gateway, a proxy that many teams run; installed in `bench/` alone. */
+/**
+ * Portkey's gateway, a proxy that many teams run; installed in `bench/` alone, with `@hono/node-server` 1.13: from 1.14
+ * on, which its range allows, the gateway answers streams with 500 (`TypeError: immutable` on the upstream's headers).
+ */
 import { once } from "node:events";
 import { createRequire } from "node:module";
 import { type AddressInfo, createServer } from "node:net";

@@ -135,10 +135,11 @@ export class DirectSource<T> implements UpstreamSource<T> {
       return false;
     }
     const { attempt, summary } = this;
-    attempt.deadlines.content();
+    attempt.deadlines.bytes();
     const chunk = result.value;
     const hadReasoning = summary.hasReasoning;
     summary.add(chunk);
+    if (summary.contentAt !== undefined) attempt.deadlines.content();
     if (summary.hasReasoning && !hadReasoning) attempt.noteReasoning();
     if (chunk.choices.length === 0 && !this.includeUsage) return true;
     out.push(this.render(chunk));

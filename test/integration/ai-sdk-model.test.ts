@@ -101,13 +101,13 @@ describe.each(specifications)("a model of specification $version as a deployment
       ],
     }),
   });
-  const over = (script: Script, group: Partial<GroupOptions> = {}, others: GroupOptions["deployments"] = []) =>
+  /** A group of a scripted model, and of others that are tried after it. */
+  const over = (script: Script, ...others: GroupOptions["deployments"]) =>
     open.router({
       models: {
         chat: {
-          retries: 0,
+          retries: others.length,
           cooldown: false,
-          ...group,
           deployments: [deployment(make.languageModel(script)), ...others],
         },
       },
@@ -424,8 +424,7 @@ describe.each(specifications)("a model of specification $version as a deployment
     const fail = async () => {
       throw thrown();
     };
-    const router = over({ doGenerate: fail, doStream: fail }, {}, [BACKUP]);
-    // One attempt per deployment.
+    const router = over({ doGenerate: fail, doStream: fail }, BACKUP);
     const { data, routing } = await router.chat.completions.create({ model: "chat", messages: HELLO }).withRouting();
     expect(data.choices[0]?.message.content).toBe("From the backup.");
     expect(routing.attempts[0]).toMatchObject({ deployment: "sdk", provider: "vendor-messages", errorClass });
@@ -442,8 +441,7 @@ describe.each(specifications)("a model of specification $version as a deployment
             throw apiError({ statusCode: 400, responseBody: body(message), isRetryable: false });
           },
         },
-        {},
-        [BACKUP],
+        BACKUP,
       );
     const create = (message: string) => failing(message).chat.completions.create({ model: "chat", messages: HELLO });
     expect(await rejection(create("messages.0: wrong"))).toMatchObject({ code: "invalid_request", attempts: [{}] });
@@ -466,8 +464,7 @@ describe.each(specifications)("a model of specification $version as a deployment
     const failing = (...parts: unknown[]) =>
       over(
         { doStream: async () => streamed([...parts, { type: "error", error: apiError({ statusCode: 529 }) }]) },
-        {},
-        [BACKUP],
+        BACKUP,
       );
     const create = (router: ReturnType<typeof failing>) =>
       router.chat.completions.create({ model: "chat", messages: HELLO, stream: true });
@@ -555,7 +552,7 @@ describe.each(specifications)("a model of specification $version as a deployment
       code: "invalid_request",
       param: "messages.content.image_url",
     });
-    const reply = await over(script, {}, [BACKUP]).chat.completions.create({ model: "chat", messages });
+    const reply = await over(script, BACKUP).chat.completions.create({ model: "chat", messages });
     expect(reply.choices[0]?.message.content).toBe("From the backup.");
   });
 
@@ -563,9 +560,10 @@ describe.each(specifications)("a model of specification $version as a deployment
     const router = over({ doGenerate: async () => whole([{ type: "text", text: "x" }]) });
     const refused = await rejection(router.chat.completions.create({ model: "chat", messages: HELLO, n: 2 }));
     expect(refused).toMatchObject({ code: "invalid_request", param: "n" });
-    const { routing } = await over({ doGenerate: async () => whole([{ type: "text", text: "x" }]) }, {}, [
+    const { routing } = await over(
+      { doGenerate: async () => whole([{ type: "text", text: "x" }]) },
       { ...BACKUP, tier: 0 },
-    ])
+    )
       .chat.completions.create({ model: "chat", messages: HELLO, n: 2 })
       .withRouting();
     expect(routing.deployment).toMatch(/^simulated/);
@@ -615,7 +613,10 @@ describe.each(specifications)("a model of specification $version as a deployment
   });
 
   it("falls back when it gives another number of vectors than texts", async () => {
-    const model = make.embeddingModel({ doEmbed: async () => ({ embeddings: [[1]], warnings: [] }) });
+    const model = make.embeddingModel({
+      maxEmbeddingsPerCall: 10,
+      doEmbed: async () => ({ embeddings: [[1]], warnings: [] }),
+    });
     const backup = { provider: "simulated" as const, model: "b", embeddingDimensions: 4, tier: 1 };
     const router = open.router({ models: { embed: { deployments: [deployment(model), backup] } } });
     const { data, routing } = await router.embeddings.create({ model: "embed", input: ["a", "b"] }).withRouting();

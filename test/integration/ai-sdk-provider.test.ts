@@ -359,7 +359,8 @@ describe.each(sdks)("a router as a provider ($way)", ({ sdk, specification, outp
     });
     expect(result.providerMetadata?.switchyard).toMatchObject({ deployment: "eu" });
     expect(result.finishReason).toBe("length");
-    expect(seen).toMatchObject([{ principal: { team: "search" }, tags: ["one"] }]);
+    // Observers are told later.
+    await expect.poll(() => seen).toMatchObject([{ principal: { team: "search" }, tags: ["one"] }]);
   });
 
   it("takes nobody's word for who is charged, and refuses options that it does not know", async () => {

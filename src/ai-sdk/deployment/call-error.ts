@@ -54,9 +54,8 @@ export function callError(thrown: unknown, signal: AbortSignal, wallNowMs: numbe
 function answeredError(thrown: JsonObject, wallNowMs: number): UpstreamError {
   const { statusCode, responseBody, responseHeaders, isRetryable } = thrown;
   const message = textOf(thrown.message) ?? "the model's API failed";
-  if (typeof statusCode !== "number") {
-    return new UpstreamError(message, { errorClass: isRetryable === false ? "server" : "network", cause: thrown });
-  }
+  // No answer came.
+  if (typeof statusCode !== "number") return new UpstreamError(message, { errorClass: "network", cause: thrown });
   if (statusCode < 300) {
     // The SDK could not read the answer.
     return new UpstreamError(message, {

@@ -59,8 +59,10 @@ export class LanguageModelUpstream implements DirectUpstream {
 }
 
 function readerOf(result: unknown): PartReader {
-  if (!isJsonObject(result) || !(result.stream instanceof ReadableStream)) {
+  const { stream } = isJsonObject(result) ? result : {};
+  // By its shape: the stream may come from a polyfill.
+  if (!isJsonObject(stream) || typeof stream.getReader !== "function") {
     throw badResponse("the model's result has no stream");
   }
-  return result.stream.getReader();
+  return stream.getReader() as PartReader; // what the specification says of it
 }

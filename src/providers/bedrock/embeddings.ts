@@ -7,6 +7,7 @@ import { isJsonObject, type JsonObject } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
 import { DroppedFields, ParameterRules } from "../parameters.js";
 import type { AttemptContext, ProviderSettings, WholeResponse } from "../provider.js";
+import { numberVector } from "../vector.js";
 import { type EmbeddingFamily, embeddingFamily } from "./models.js";
 import { type BedrockSettings, INPUT_TYPES, type InputType } from "./options.js";
 import { parameters } from "./parameters.js";
@@ -132,7 +133,7 @@ export function decodeEmbeddings(
   { headers }: WholeResponse,
   context: AttemptContext,
 ): EmbeddingReply {
-  const data = vectorsIn(reply).map((embedding, index) => ({ index, embedding }));
+  const data = vectorsIn(reply).map((vector, index) => ({ index, embedding: numberVector(vector) }));
   if (data.length === 0) throw badResponse("the answer has no embeddings");
   const tokens =
     countOf(reply.inputTextTokenCount) ??

@@ -23,12 +23,14 @@ const LENGTH_BYTES = 4;
  * @see https://docs.aws.amazon.com/transcribe/latest/dg/event-stream.html
  */
 export class FrameReader {
+  #isAtEnd = false;
   #held = new Uint8Array(0);
   #heldLength = 0;
 
+  /** @param onFrame - Returns false for the last frame: what follows it is not looked at. */
   constructor(
     private readonly codec: EventStreamCodec,
-    private readonly onFrame: (frame: Frame) => void,
+    private readonly onFrame: (frame: Frame) => boolean,
   ) {}
 
   /**
@@ -41,13 +43,13 @@ export class FrameReader {
       start = this.#complete(bytes);
       if (this.#heldLength > 0) return;
     }
-    while (bytes.length - start >= LENGTH_BYTES) {
+    while (!this.#isAtEnd && bytes.length - start >= LENGTH_BYTES) {
       const length = frameLength(bytes, start);
       if (bytes.length - start < length) break;
       this.#read(bytes.subarray(start, start + length));
       start += length;
     }
-    this.#hold(bytes, start, bytes.length);
+    if (!this.#isAtEnd) this.#hold(bytes, start, bytes.length);
   }
 
   /**
@@ -89,7 +91,7 @@ export class FrameReader {
   }
 
   #read(bytes: Uint8Array): void {
-    this.onFrame(decodeFrame(this.codec, bytes));
+    this.#isAtEnd = !this.onFrame(decodeFrame(this.codec, bytes));
   }
 }
 

@@ -51,7 +51,10 @@ export class BedrockStream implements StreamDecoder<Chunk> {
     this.#context = context;
     this.#facts = modelFacts(baseModel ?? context.model);
     this.#chunks = new ChatChunks(context);
-    this.#reader = new FrameReader(codec, (frame) => this.#onFrame(frame));
+    this.#reader = new FrameReader(codec, (frame) => {
+      this.#onFrame(frame);
+      return !this.isDone;
+    });
   }
 
   get contentAt(): number | undefined {
@@ -78,7 +81,6 @@ export class BedrockStream implements StreamDecoder<Chunk> {
   }
 
   #onFrame(frame: Frame): void {
-    if (this.isDone) return;
     const { clock } = this.#context;
     switch (frame.header(":message-type")) {
       case "event":

@@ -60,6 +60,8 @@ export class GeminiStream implements StreamDecoder<Chunk> {
   }
 
   #onEvent(data: string): void {
+    // Some proxies end as OpenAI does: it says nothing here.
+    if (data === "[DONE]") return;
     const event = parseUpstreamObject(data, "an event of the stream");
     if ((event.error ?? null) !== null) throw errorOfAnswer(errorFacts, event, this.#context.clock.wallNow());
     this.#chunks.reportModel(textOf(event.modelVersion));

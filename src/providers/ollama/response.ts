@@ -18,6 +18,7 @@ import { errorOfAnswer } from "../openai/errors.js";
 import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../openai/json-object.js";
 import { argumentsText } from "../openai/tool-calls.js";
 import type { AttemptContext, WholeResponse } from "../provider.js";
+import { numberVector } from "../vector.js";
 import { errorFacts, promptWasCut } from "./errors.js";
 
 /**
@@ -167,7 +168,7 @@ function decodeEmbeddings(reply: JsonObject, context: AttemptContext): Embedding
   const promptTokens = isCount(prompt) ? prompt : 0;
   return repairEmbeddings(
     {
-      data: embeddings.map((embedding: unknown, index) => ({ index, embedding })),
+      data: embeddings.map((vector: unknown, index) => ({ index, embedding: numberVector(vector) })),
       model: reply.model,
       usage: { prompt_tokens: promptTokens, total_tokens: promptTokens },
     },

@@ -162,7 +162,7 @@ describe("Gemini's streams", () => {
     ],
     ["before they began", []],
     ["with nothing but usage", [usage(1, 1)]],
-    ["by another server's end marker alone", [event([{ text: "A" }]), "data: [DO"]],
+    ["by another server's end marker alone", [event([{ text: "A" }]), "data: [DONE]\n\n"]],
     ["within an event", [event([{ text: "A" }]), 'data: {"candidates":[{"finishReason":"ST']],
   ])("R9: are cut when they end %s", (_, events) => {
     const { error, chunks, summary } = decode(events);

@@ -157,7 +157,7 @@ describe("streams of Ollama", () => {
     for (const text of [
       "",
       lines(says("A")),
-      lines(says("A")) + '{"message":{"con',
+      `${lines(says("A"))}{"message":{"con`,
       lines({ ...DONE, done: "true" }),
     ]) {
       expect(decodeText(upstream, text).error, text).toMatchObject({ errorClass: "network", isBadResponse: false });
