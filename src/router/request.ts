@@ -56,6 +56,8 @@ export class RequestState {
   readonly snapshot: Snapshot;
   /** How many requests made by plugins this one is inside of. */
   depth = 0;
+  /** Its place among the requests under way. */
+  slot = -1;
 
   // Set by `admit`, which runs before anything else reads them.
   body!: RequestBody;
@@ -238,28 +240,10 @@ export class RequestState {
     this.#done?.resolve(this.record());
   }
 
-  /** What is known now, as plain data. */
+  /** What is known now. */
   record(): RoutingRecord {
-    const served = this.servedBy;
-    const record = {
-      requestId: this.id,
-      model: this.model,
-      group: served?.group.name ?? this.visited.at(-1) ?? this.group?.name ?? "",
-      deployment: served?.deployment.id,
-      provider: served?.deployment.provider.name,
-      attempts: [...this.attempts],
-      ...this.#choiceRecord(),
-      dropped: this.dropped,
-      ttftMs: this.ttftMs,
-      durationMs: this.durationMs,
-      usage: this.usage,
-      costUsd: this.usage?.costUsd ?? null,
-      outcome: this.outcome,
-    };
-    // Not enumerable, so that a printed record shows facts only.
-    return Object.defineProperty(record, "done", { get: () => this.#whenDone() }) as typeof record & {
-      readonly done: Promise<RoutingRecord>;
-    };
+    const { considered, excluded } = this.#choiceRecord();
+    return new RequestRecord(this, considered, excluded);
   }
 
   #choiceRecord(): Pick<RoutingRecord, "considered" | "excluded"> {
@@ -273,11 +257,54 @@ export class RequestState {
     return { considered: ids.slice(0, pool.lowestTierSize), excluded: [...excluded, ...higher] };
   }
 
-  #whenDone(): Promise<RoutingRecord> {
+  /** Resolves with the whole record once the request has ended. */
+  whenDone(): Promise<RoutingRecord> {
     if (!this.#done) {
       this.#done = deferred();
       if (this.outcome !== undefined) this.#done.resolve(this.record());
     }
     return this.#done.promise;
+  }
+}
+
+/** A class, so that `done` is on the prototype: a printed record shows facts only, and making one stays cheap. */
+class RequestRecord implements RoutingRecord {
+  readonly requestId: string;
+  readonly model: string;
+  readonly group: string;
+  readonly deployment: string | undefined;
+  readonly provider: string | undefined;
+  readonly attempts: readonly AttemptRecord[];
+  readonly considered: readonly string[];
+  readonly excluded: readonly ExcludedDeployment[];
+  readonly dropped: readonly string[];
+  readonly ttftMs: number | undefined;
+  readonly durationMs: number | undefined;
+  readonly usage: SettledUsage | undefined;
+  readonly costUsd: number | null;
+  readonly outcome: RequestOutcome | undefined;
+  readonly #request: RequestState;
+
+  constructor(request: RequestState, considered: readonly string[], excluded: readonly ExcludedDeployment[]) {
+    const served = request.servedBy;
+    this.requestId = request.id;
+    this.model = request.model;
+    this.group = served?.group.name ?? request.visited.at(-1) ?? request.group?.name ?? "";
+    this.deployment = served?.deployment.id;
+    this.provider = served?.deployment.provider.name;
+    this.attempts = [...request.attempts];
+    this.considered = considered;
+    this.excluded = excluded;
+    this.dropped = request.dropped;
+    this.ttftMs = request.ttftMs;
+    this.durationMs = request.durationMs;
+    this.usage = request.usage;
+    this.costUsd = request.usage?.costUsd ?? null;
+    this.outcome = request.outcome;
+    this.#request = request;
+  }
+
+  get done(): Promise<RoutingRecord> {
+    return this.#request.whenDone();
   }
 }

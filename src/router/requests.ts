@@ -5,11 +5,14 @@ import type { RequestOutcome } from "../plugins/plugin.js";
 interface Cancellable {
   readonly id: string;
   readonly cancellation: Cancellation;
+  /** Its place among those under way; only {@link Requests} touches it. */
+  slot: number;
 }
 
 /** The requests of a router: which are under way, and how the others ended (R2: accepted = Σ outcomes + in flight). */
 export class Requests {
-  readonly #inFlight = new Set<Cancellable>();
+  /** Dense, for a `Set` of this turnover leaves tables behind that outlive young collections: a fifth of P1. */
+  readonly #inFlight: Cancellable[] = [];
   readonly #outcomes: Record<RequestOutcome, number> = {
     succeeded: 0,
     rejected: 0,
@@ -27,7 +30,7 @@ export class Requests {
   }
 
   get inFlight(): number {
-    return this.#inFlight.size;
+    return this.#inFlight.length;
   }
 
   get outcomes(): Readonly<Record<RequestOutcome, number>> {
@@ -36,13 +39,17 @@ export class Requests {
 
   noteAccepted(request: Cancellable): void {
     this.#accepted += 1;
-    this.#inFlight.add(request);
+    request.slot = this.#inFlight.push(request) - 1;
   }
 
   noteEnded(request: Cancellable, outcome: RequestOutcome): void {
-    this.#inFlight.delete(request);
+    const last = this.#inFlight.pop();
+    if (last && last !== request) {
+      this.#inFlight[request.slot] = last;
+      last.slot = request.slot;
+    }
     this.#outcomes[outcome] += 1;
-    if (this.#inFlight.size === 0) this.onIdle?.();
+    if (this.#inFlight.length === 0) this.onIdle?.();
   }
 
   /** Ends everything that is under way. @param reasonFor - Gets the id of each request. */

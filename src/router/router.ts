@@ -182,7 +182,9 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
     const answer = runRequest(this.#runtime, { operation, body, options, form: "chunks" });
     // The surfaces' types tie the operation to what it answers.
     const data = answer.then(dataOf) as RoutedPromise<T>;
-    data.withRouting = async () => ({ data: await data, routing: (await answer).routing });
+    // Through a constant: a function that is assigned to a property right away is made in old space by Node 20.
+    const withRouting = async () => ({ data: await data, routing: (await answer).routing });
+    data.withRouting = withRouting;
     return data;
   }
 

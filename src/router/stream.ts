@@ -57,7 +57,8 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     attempt.firstToken();
     attempt.deadlines.pause();
     // From here on nobody may be reading when one of these comes, so they are not left to the next read.
-    attempt.onExpired = (error) => this.#abandon(error);
+    const onExpired = (error: unknown) => this.#abandon(error);
+    attempt.onExpired = onExpired;
     this.#stopListening = request.cancellation.onCancel((reason) => this.#abandon(reason));
   }
 
