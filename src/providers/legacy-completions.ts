@@ -4,11 +4,11 @@
  *
  * @see https://platform.openai.com/docs/api-reference/completions
  */
-import { UpstreamError } from "../errors/upstream-error.js";
 import type { ChatChunk, ChatCompletion, ChatRequest, FinishReason } from "../protocol/chat.js";
 import type { Completion, CompletionChoice, CompletionChunk, CompletionRequest } from "../protocol/completions.js";
 import { Feature } from "../protocol/features.js";
 import type { Chunk, Reply, RequestBody } from "../protocol/operations.js";
+import { malformed } from "./malformed.js";
 import type { JsonObject } from "./openai/json-object.js";
 import { isNeutral, missingFeature } from "./openai/request.js";
 import type { ParameterTable, ParameterTreatment } from "./parameters.js";
@@ -87,7 +87,7 @@ function promptOf(prompt: unknown): string {
   const only = Array.isArray(prompt) && prompt.length === 1 ? prompt[0] : prompt;
   if (typeof only === "string") return only;
   if (!Array.isArray(prompt)) {
-    throw new UpstreamError("Expected `prompt` to be a text", { errorClass: "invalid_request", param: "prompt" });
+    throw malformed("prompt", "a text");
   }
   // One call answers one prompt; token ids would have to be read with the model's own tokenizer.
   const what = prompt.every((entry) => typeof entry === "string") ? "one prompt at a time" : "prompts as text only";

@@ -160,9 +160,9 @@ describe.each(providers)("%s", (provider) => {
     );
   });
 
-  it.skipIf(texts.length === 0)(
-    "R8: survives streams whose events say something else, come twice, or are missing",
-    () => {
+  // Binary frames have no text to mutate; what becomes of damaged ones is the test above.
+  if (texts.length > 0) {
+    it("R8: survives streams whose events say something else, come twice, or are missing", () => {
       fc.assert(
         fc.property(fc.constantFrom(...texts), mutations, (vector, changes) => {
           const events = mutated(eventsOf(vector), changes);
@@ -173,8 +173,8 @@ describe.each(providers)("%s", (provider) => {
         }),
         RUNS,
       );
-    },
-  );
+    });
+  }
 
   it("R8: survives whole answers that say something else", () => {
     fc.assert(

@@ -1,26 +1,14 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { RouterError } from "../../src/errors/router-error.js";
-import { Router } from "../../src/router/router.js";
-import { type Behaviour, type FakeUpstream, respond, startFakeUpstream } from "../../src/testing/index.js";
-import { expectNothingLeaks } from "../support/no-leaks.js";
+import { type FakeUpstream, respond } from "../../src/testing/index.js";
+import { openedForEachTest } from "../support/opened.js";
 import { deliver, HELLO, rejection } from "../support/router-fixtures.js";
 
-const watch = expectNothingLeaks();
-const opened: { close(): Promise<unknown> }[] = [];
-afterEach(async () => {
-  for (const each of opened.splice(0).reverse()) await each.close();
-});
-
-async function upstream(...behaviours: Behaviour[]): Promise<FakeUpstream> {
-  const started = watch.upstream(await startFakeUpstream());
-  opened.push(started);
-  started.next(...behaviours);
-  return started;
-}
+const open = openedForEachTest();
 
 /** Claude first, then Gemini, each behind a socket of its own. */
 function routerOver(anthropic: FakeUpstream, gemini: FakeUpstream) {
-  const router = new Router({
+  return open.router({
     models: {
       chat: {
         deployments: [
@@ -45,9 +33,6 @@ function routerOver(anthropic: FakeUpstream, gemini: FakeUpstream) {
       embed: [{ provider: "gemini", model: "gemini-embedding-001", apiKey: "AIza-1", baseUrl: gemini.origin }],
     },
   });
-  watch.router(router);
-  opened.push({ close: () => router.close({ drainMs: 0 }) });
-  return router;
 }
 
 const json = (body: unknown, status = 200) => respond({ status, body });
@@ -69,7 +54,7 @@ const candidate = (text: string) => ({
 
 describe("translating dialects over sockets", () => {
   it("answer and stream in OpenAI's format, and tell what was dropped", async () => {
-    const anthropic = await upstream(
+    const anthropic = await open.upstream(
       json({
         content: [{ type: "text", text: "From Claude." }],
         stop_reason: "end_turn",
@@ -77,7 +62,7 @@ describe("translating dialects over sockets", () => {
       }),
       events({ type: "message_start", message: { usage: { input_tokens: 2, output_tokens: 0 } } }, said, ...stopped),
     );
-    const router = routerOver(anthropic, await upstream());
+    const router = routerOver(anthropic, await open.upstream());
     const { data, routing } = await router.chat.completions
       .create({ model: "chat", messages: HELLO, seed: 1 })
       .withRouting();
@@ -105,8 +90,8 @@ describe("translating dialects over sockets", () => {
   });
 
   it("stand in for each other: what one cannot serve goes to the other", async () => {
-    const anthropic = await upstream(json(overloaded, 529));
-    const gemini = await upstream(
+    const anthropic = await open.upstream(json(overloaded, 529));
+    const gemini = await open.upstream(
       json(candidate("From Gemini.")),
       json({
         ...candidate("A"),
@@ -131,8 +116,8 @@ describe("translating dialects over sockets", () => {
   });
 
   it("R4: an error in the first event of a stream is nobody's answer yet", async () => {
-    const anthropic = await upstream(events(overloaded));
-    const gemini = await upstream(events(candidate("From Gemini.")));
+    const anthropic = await open.upstream(events(overloaded));
+    const gemini = await open.upstream(events(candidate("From Gemini.")));
     const stream = await routerOver(anthropic, gemini).chat.completions.create({
       model: "chat",
       messages: HELLO,
@@ -143,7 +128,7 @@ describe("translating dialects over sockets", () => {
   });
 
   it("R5: a stream that is cut after its beginning is interrupted, with what came", async () => {
-    const router = routerOver(await upstream(events(said)), await upstream());
+    const router = routerOver(await open.upstream(events(said)), await open.upstream());
     const delivered = await deliver(
       await router.chat.completions.create({ model: "chat", messages: HELLO, stream: true }),
     );
@@ -152,8 +137,8 @@ describe("translating dialects over sockets", () => {
   });
 
   it("serve legacy completions and embeddings", async () => {
-    const anthropic = await upstream(events(said, ...stopped));
-    const gemini = await upstream(json({ embeddings: [{ values: [1, 0] }, { values: [0, 1] }] }));
+    const anthropic = await open.upstream(events(said, ...stopped));
+    const gemini = await open.upstream(json({ embeddings: [{ values: [1, 0] }, { values: [0, 1] }] }));
     const router = routerOver(anthropic, gemini);
     const texts: string[] = [];
     for await (const chunk of await router.completions.create({ model: "chat", prompt: "Hi", stream: true })) {

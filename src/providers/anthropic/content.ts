@@ -1,5 +1,5 @@
-import { UpstreamError } from "../../errors/upstream-error.js";
 import { type DataUrl, parseDataUrl } from "../data-url.js";
+import { malformed } from "../malformed.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
 import type { DroppedFields } from "../parameters.js";
@@ -108,8 +108,4 @@ function documentSource(data: DataUrl | undefined): JsonObject {
   const text = data.text();
   if (text === undefined) throw malformed(FILE, "a valid data URL");
   return { type: "text", media_type: "text/plain", data: text };
-}
-
-export function malformed(param: string, expected: string): UpstreamError {
-  return new UpstreamError(`Expected \`${param}\` to be ${expected}.`, { errorClass: "invalid_request", param });
 }

@@ -28,8 +28,7 @@ function classify({ status, type, message, details }: ReportedError): ErrorClass
   const { details: more } = details;
   if (isJsonObject(more) && SPEND_LIMITS.has(more.error_code)) return "quota";
   if (status === 400 || status === undefined) {
-    if (NO_CREDIT.test(message)) return "quota";
-    if (type === "billing_error") return "quota";
+    if (type === "billing_error" || NO_CREDIT.test(message)) return "quota";
   }
   return status === undefined && type !== null ? TYPES.get(type) : undefined;
 }

@@ -1,10 +1,11 @@
+import { malformed } from "../malformed.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
 import type { DroppedFields } from "../parameters.js";
 import { toolInput } from "../tool-input.js";
 import { Turns } from "../turns.js";
 import type { Block, Message } from "./blocks.js";
-import { contentBlocks, malformed, textBlocks, withCacheMark } from "./content.js";
+import { contentBlocks, textBlocks, withCacheMark } from "./content.js";
 import { thinkingBlocks } from "./reasoning.js";
 
 /** The messages of a chat in Anthropic's words. */

@@ -1,6 +1,6 @@
 import type { RequestBody } from "../../protocol/operations.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { isNeutral, missingFeature } from "../openai/request.js";
+import { type EncodedBody, isNeutral, missingFeature } from "../openai/request.js";
 import { DroppedFields, ParameterRules } from "../parameters.js";
 import type { AttemptContext, ProviderSettings } from "../provider.js";
 import { JSON_TOOL } from "./blocks.js";
@@ -11,12 +11,6 @@ import { parameters } from "./parameters.js";
 import { isThinking, planReasoning, type ReasoningPlan } from "./reasoning.js";
 import { type FormatPlan, planFormat } from "./response-format.js";
 import { planTools, type ToolPlan } from "./tools.js";
-
-/** A body for the wire. */
-export interface EncodedBody {
-  readonly text: string;
-  readonly dropped: readonly string[] | undefined;
-}
 
 /** From this version on the API has no sampling parameters. */
 const VERSION_WITHOUT_SAMPLING = "2026-10-21";

@@ -1,3 +1,4 @@
+import { jsonInstruction } from "../json-instruction.js";
 import { isJsonObject, type JsonObject } from "../openai/json-object.js";
 import type { DroppedFields } from "../parameters.js";
 import type { ModelFacts } from "./model-facts.js";
@@ -14,7 +15,6 @@ export type FormatPlan =
   | { readonly kind: "asked"; readonly instruction: string };
 
 const FREE: FormatPlan = { kind: "free" };
-const JSON_INSTRUCTION = "Answer with one JSON object and nothing else: no explanation, no Markdown.";
 
 /** @param hasTools - The caller's own tools stand in the request: the model cannot be forced to call ours. */
 export function planFormat(
@@ -24,20 +24,20 @@ export function planFormat(
   report: DroppedFields,
 ): FormatPlan {
   if (!isJsonObject(format)) return FREE;
-  if (format.type === "json_object") return asked(JSON_INSTRUCTION, report);
+  if (format.type === "json_object") return asked(jsonInstruction(), report);
   if (format.type !== "json_schema") {
     if (format.type !== "text") report.add("response_format");
     return FREE;
   }
   const schema = isJsonObject(format.json_schema) ? format.json_schema.schema : undefined;
-  if (!isJsonObject(schema)) return asked(JSON_INSTRUCTION, report);
+  if (!isJsonObject(schema)) return asked(jsonInstruction(), report);
   if (hasStructuredOutputs) {
     const narrowed = narrowSchema(schema);
     if (narrowed.isApproximate) report.add("response_format.json_schema.schema");
     return { kind: "native", format: { type: "json_schema", schema: narrowed.schema } };
   }
   if (!hasTools && schema.type === "object") return { kind: "tool", schema };
-  return asked(`${JSON_INSTRUCTION} It must fit this JSON schema: ${JSON.stringify(schema)}`, report);
+  return asked(jsonInstruction(schema), report);
 }
 
 function asked(instruction: string, report: DroppedFields): FormatPlan {

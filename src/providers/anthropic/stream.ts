@@ -81,7 +81,8 @@ export class AnthropicStream implements StreamDecoder<Chunk> {
   end(out: Chunk[]): void {
     this.#chunks.out = out;
     if (!this.isDone) readLastEvent(this.#reader);
-    if (!this.isDone || !this.#chunks.summary.isComplete) throw unreachable("stream ended before it was complete");
+    // Complete is what had a stop reason and the end event.
+    if (!this.#chunks.summary.isComplete) throw unreachable("stream ended before it was complete");
     this.#chunks.end();
   }
 

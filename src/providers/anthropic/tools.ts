@@ -1,8 +1,10 @@
+import { allowedTools, namedFunction } from "../allowed-tools.js";
+import { malformed } from "../malformed.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
 import type { DroppedFields } from "../parameters.js";
 import { JSON_TOOL } from "./blocks.js";
-import { cacheMark, malformed } from "./content.js";
+import { cacheMark } from "./content.js";
 import type { ModelFacts } from "./model-facts.js";
 import { narrowSchema } from "./schema.js";
 
@@ -26,9 +28,9 @@ export interface ToolRequest {
 /** @throws {UpstreamError} class `invalid_request` with `lacksFeature`: a tool that is no function. */
 export function planTools(body: JsonObject, request: ToolRequest): ToolPlan {
   const { tools: given, tool_choice: choice } = body;
-  const allowed = allowedNames(choice);
+  const allowed = allowedTools(choice);
   let tools = Array.isArray(given) ? given.map((tool: unknown) => convertTool(tool, request)) : [];
-  if (allowed) tools = tools.filter(({ name }) => allowed.has(String(name)));
+  if (allowed) tools = tools.filter(({ name }) => allowed.names.includes(String(name)));
   if (tools.length === 0) return withoutTools(request);
   return { tools, choice: convertChoice(choice, body.parallel_tool_calls), isForced: isForced(choice) };
 }
@@ -75,23 +77,9 @@ function makeStrict(tool: JsonObject, { hasStructuredOutputs }: ModelFacts, repo
   tool.strict = true;
 }
 
-/** The names that `tool_choice` allows; `undefined`: all. */
-function allowedNames(choice: unknown): ReadonlySet<string> | undefined {
-  if (!isJsonObject(choice) || choice.type !== "allowed_tools" || !isJsonObject(choice.allowed_tools)) return undefined;
-  const { tools } = choice.allowed_tools;
-  if (!Array.isArray(tools)) return undefined;
-  return new Set(
-    tools.flatMap((tool: unknown) => {
-      const called = isJsonObject(tool) && isJsonObject(tool.function) ? textOf(tool.function.name) : undefined;
-      return called === undefined ? [] : [called];
-    }),
-  );
-}
-
 function isForced(choice: unknown): boolean {
   if (!isJsonObject(choice)) return choice === "required";
-  if (choice.type === "function") return true;
-  return isJsonObject(choice.allowed_tools) && choice.allowed_tools.mode === "required";
+  return choice.type === "function" || allowedTools(choice)?.isRequired === true;
 }
 
 function convertChoice(choice: unknown, parallel: unknown): JsonObject | undefined {
@@ -105,9 +93,9 @@ function choiceOf(choice: unknown): JsonObject | undefined {
   if (choice === "auto") return { type: "auto" };
   if (choice === "none") return { type: "none" };
   if (isForced(choice)) {
-    const name = isJsonObject(choice) && isJsonObject(choice.function) ? textOf(choice.function.name) : undefined;
+    const name = namedFunction(choice);
     return name === undefined ? { type: "any" } : { type: "tool", name };
   }
-  if (isJsonObject(choice) && choice.type === "allowed_tools") return { type: "auto" };
+  if (allowedTools(choice)) return { type: "auto" };
   throw missingFeature("this deployment does not know this `tool_choice`", "tool_choice");
 }

@@ -1,5 +1,5 @@
-import { UpstreamError } from "../../errors/upstream-error.js";
 import { type DataUrl, parseDataUrl } from "../data-url.js";
+import { malformed } from "../malformed.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
 import type { DroppedFields } from "../parameters.js";
@@ -162,8 +162,4 @@ function base64Of(data: DataUrl, param: string): string {
   const base64 = data.base64();
   if (base64 === undefined) throw malformed(param, "a valid data URL");
   return base64;
-}
-
-export function malformed(param: string, expected: string): UpstreamError {
-  return new UpstreamError(`Expected \`${param}\` to be ${expected}.`, { errorClass: "invalid_request", param });
 }

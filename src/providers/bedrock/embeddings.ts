@@ -1,17 +1,17 @@
-import { badResponse, UpstreamError } from "../../errors/upstream-error.js";
+import { badResponse } from "../../errors/upstream-error.js";
 import type { EmbeddingReply } from "../../protocol/embeddings.js";
 import type { FeatureName } from "../../protocol/features.js";
 import type { RequestBody } from "../../protocol/operations.js";
+import { malformed } from "../malformed.js";
 import { repairEmbeddings } from "../openai/embeddings.js";
 import { isJsonObject, type JsonObject } from "../openai/json-object.js";
-import { missingFeature } from "../openai/request.js";
+import { type EncodedBody, missingFeature } from "../openai/request.js";
 import { DroppedFields, ParameterRules } from "../parameters.js";
 import type { AttemptContext, ProviderSettings, WholeResponse } from "../provider.js";
 import { numberVector } from "../vector.js";
 import { type EmbeddingFamily, embeddingFamily } from "./models.js";
 import { type BedrockSettings, INPUT_TYPES, type InputType } from "./options.js";
 import { parameters } from "./parameters.js";
-import type { EncodedBody } from "./request.js";
 
 /** Texts that one call may carry. Titan and Nova take one: several would have to be several calls. */
 const MAX_TEXTS: Readonly<Record<EmbeddingFamily, number>> = {
@@ -110,10 +110,7 @@ function fieldsOf(family: EmbeddingFamily, { texts, dimensions, inputType }: Emb
 function textsOf(input: unknown, most: number): readonly string[] {
   const texts: unknown = typeof input === "string" ? [input] : input;
   if (!Array.isArray(texts) || texts.length === 0) {
-    throw new UpstreamError("Expected `input` to be a text or a list of texts.", {
-      errorClass: "invalid_request",
-      param: "input",
-    });
+    throw malformed("input", "a text or a list of texts");
   }
   if (!texts.every((text): text is string => typeof text === "string")) {
     throw missingFeature("this deployment takes texts only, no token ids", "input");

@@ -1,12 +1,13 @@
 import type { Message as ClaudeMessage } from "../anthropic/blocks.js";
 import { thinkingBlocks } from "../anthropic/reasoning.js";
+import { malformed } from "../malformed.js";
 import { nineCharacters } from "../openai/facts/mistral.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
 import type { DroppedFields } from "../parameters.js";
 import { toolInput } from "../tool-input.js";
 import { Turns } from "../turns.js";
-import { type Block, type ContentConverter, malformed, PLACEHOLDER, textBlocks } from "./content.js";
+import { type Block, type ContentConverter, PLACEHOLDER, textBlocks } from "./content.js";
 import type { ModelFacts } from "./models.js";
 
 export interface Message {

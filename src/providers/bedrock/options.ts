@@ -27,6 +27,8 @@ export interface BedrockOptions {
   readonly credentials?: AwsCredentialProvider | undefined;
   /** Id of the model behind an ARN that does not name it: what a model takes is known by its id. */
   readonly baseModel?: string | undefined;
+  /** A guardrail of the account's, which checks each chat; callers cannot change it. */
+  readonly guardrail?: { readonly identifier: string; readonly version: string } | undefined;
   /** What embeddings are for, where the model asks and the request has no `input_type`. @default "search_document" */
   readonly inputType?: InputType | undefined;
 }
@@ -40,6 +42,8 @@ const keyText = (what: string) => {
   return z.string(expected).regex(/^[\x21-\x7e]{4,16384}$/, expected);
 };
 
+const guardrailText = (what: string) => z.string(what).min(1, what).max(2_048, what);
+
 const schema = z.strictObject({
   accessKeyId: keyText("the id of an access key").optional(),
   secretAccessKey: keyText("the secret of an access key").optional(),
@@ -50,6 +54,15 @@ const schema = z.strictObject({
   baseModel: z
     .string("the id of a model")
     .regex(/^[A-Za-z0-9._:-]{1,256}$/, "the id of a model")
+    .optional(),
+  guardrail: z
+    .strictObject(
+      {
+        identifier: guardrailText("the id or ARN of a guardrail"),
+        version: guardrailText("a version such as 1 or DRAFT, as text"),
+      },
+      "an object of `identifier` and `version`",
+    )
     .optional(),
   inputType: z.enum(INPUT_TYPES, `one of ${INPUT_TYPES.join(", ")}`).default("search_document"),
 }) satisfies z.ZodType<unknown, BedrockOptions>;
@@ -68,12 +81,13 @@ export interface BedrockSettings {
   /** How requests are signed; `undefined`: they carry the deployment's `apiKey`. */
   readonly keys: FixedKeys | AwsCredentialProvider | undefined;
   readonly baseModel: string | undefined;
+  readonly guardrail: BedrockOptions["guardrail"];
   readonly inputType: InputType;
 }
 
 /** @throws {ProviderOptionError} an option is wrong, or the credential is missing or given twice. */
 export function bedrockSettings({ own, hasApiKey }: ProviderSettings): BedrockSettings {
-  const { accessKeyId, secretAccessKey, sessionToken, credentials, baseModel, inputType } = parseShown(own);
+  const { accessKeyId, secretAccessKey, sessionToken, credentials, ...others } = parseShown(own);
   const refuse = (option: string, message: string) => new ProviderOptionError(option, message);
   const hasKeys = accessKeyId !== undefined || secretAccessKey !== undefined || sessionToken !== undefined;
   if (hasKeys && (accessKeyId === undefined || secretAccessKey === undefined)) {
@@ -95,7 +109,8 @@ export function bedrockSettings({ own, hasApiKey }: ProviderSettings): BedrockSe
           sessionToken: sessionToken === undefined ? undefined : new Secret(sessionToken),
         }
       : undefined;
-  return { keys: fixed ?? credentials, baseModel, inputType };
+  const { baseModel, guardrail, inputType } = others;
+  return { keys: fixed ?? credentials, baseModel, guardrail, inputType };
 }
 
 /** Credentials are not repeated in messages (S18): what is wrong with one is said without its value. */

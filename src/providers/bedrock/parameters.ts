@@ -46,8 +46,14 @@ export const parameters = {
     prompt_cache_options: "dropped",
     moderation: "dropped",
     additionalModelRequestFields: "translated",
-    // Bedrock's own name for what system messages say: guards read messages only.
+    // Bedrock's own names for what stands above: guards read OpenAI's only.
     system: "dropped",
+    inferenceConfig: "dropped",
+    toolConfig: "dropped",
+    outputConfig: "dropped",
+    requestMetadata: "dropped",
+    // The deployment's is used.
+    guardrailConfig: "dropped",
   } satisfies Record<keyof ChatRequest, ParameterTreatment> & Record<string, ParameterTreatment>,
   embeddings: {
     model: "translated",

@@ -4,7 +4,7 @@ import { type AnthropicSettings, anthropicSettings } from "../anthropic/options.
 import { planReasoning } from "../anthropic/reasoning.js";
 import { type FormatPlan, planFormat } from "../anthropic/response-format.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { isNeutral, missingFeature } from "../openai/request.js";
+import { type EncodedBody, isNeutral, missingFeature } from "../openai/request.js";
 import { DroppedFields, ParameterRules } from "../parameters.js";
 import type { AttemptContext, ProviderSettings } from "../provider.js";
 import { ContentConverter } from "./content.js";
@@ -15,22 +15,18 @@ import { parameters } from "./parameters.js";
 import { addSampling, maxTokensOf } from "./sampling.js";
 import { planTools, type ToolPlan } from "./tools.js";
 
-/** A body for the wire. */
-export interface EncodedBody {
-  readonly text: string;
-  readonly dropped: readonly string[] | undefined;
-}
-
 /** What Anthropic's dialect would be set to: its rules for thinking are the same here. */
 const CLAUDE_SETTINGS: AnthropicSettings = anthropicSettings({});
 
 /** Writes the chat bodies of one deployment; streamed and whole answers have the same. Callers' bodies are never changed. */
 export class RequestWriter {
   readonly #baseModel: string | undefined;
+  readonly #guardrail: BedrockSettings["guardrail"];
   readonly #rules: ParameterRules;
 
-  constructor({ baseModel }: BedrockSettings, { unknownFields }: ProviderSettings) {
+  constructor({ baseModel, guardrail }: BedrockSettings, { unknownFields }: ProviderSettings) {
     this.#baseModel = baseModel;
+    this.#guardrail = guardrail;
     this.#rules = new ParameterRules(parameters["chat.completions"], unknownFields);
   }
 
@@ -53,6 +49,10 @@ export class RequestWriter {
     addFormat(wire, format, body.response_format);
     if (Object.keys(modelFields).length > 0) wire.additionalModelRequestFields = modelFields;
     addOthers(wire, body, report);
+    if (this.#guardrail) {
+      const { identifier, version } = this.#guardrail;
+      wire.guardrailConfig = { guardrailIdentifier: identifier, guardrailVersion: version };
+    }
     return { text: JSON.stringify(wire), dropped: report.fields };
   }
 

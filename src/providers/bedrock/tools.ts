@@ -1,9 +1,11 @@
+import { allowedTools, namedFunction } from "../allowed-tools.js";
 import { JSON_TOOL } from "../anthropic/blocks.js";
 import { narrowSchema } from "../anthropic/schema.js";
+import { malformed } from "../malformed.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
 import type { DroppedFields } from "../parameters.js";
-import { type Block, type ContentConverter, malformed } from "./content.js";
+import type { Block, ContentConverter } from "./content.js";
 import type { ModelFacts } from "./models.js";
 
 /** The tools of a request in the words of Converse. */
@@ -30,7 +32,7 @@ export interface ToolRequest {
 export function planTools(body: JsonObject, request: ToolRequest): ToolPlan {
   const { tools: given, tool_choice: choice, parallel_tool_calls: parallel } = body;
   const { calledTools, facts, report } = request;
-  const allowed = allowedNames(choice);
+  const allowed = allowedTools(choice)?.names;
   const tools = (Array.isArray(given) ? given : []).flatMap((tool: unknown) => convertTool(tool, allowed, request));
   const isRefused = choice === "none" || tools.length === 0;
   if (isRefused) {
@@ -47,7 +49,7 @@ export function planTools(body: JsonObject, request: ToolRequest): ToolPlan {
   return { config, isForced, claudeChoice: oneCallAtATime(toolChoice, parallel, facts, report) };
 }
 
-function convertTool(tool: unknown, allowed: ReadonlySet<string> | undefined, request: ToolRequest): Block[] {
+function convertTool(tool: unknown, allowed: readonly string[] | undefined, request: ToolRequest): Block[] {
   if (!isJsonObject(tool)) throw malformed("tools", "a list of tools");
   if (tool.type !== "function" || !isJsonObject(tool.function)) {
     throw missingFeature("this deployment takes function tools only", "tools");
@@ -58,7 +60,7 @@ function convertTool(tool: unknown, allowed: ReadonlySet<string> | undefined, re
     // Its calls could not be told from those of the tool that stands for structured outputs.
     throw missingFeature(`this deployment cannot take a tool of the name "${JSON_TOOL}"`, "tools");
   }
-  if (allowed && !allowed.has(name)) return [];
+  if (allowed && !allowed.includes(name)) return [];
   const { description, parameters, strict } = tool.function;
   const spec: ToolSpec = {
     name,
@@ -108,19 +110,6 @@ function strictSpec(spec: ToolSpec, { facts, report }: ToolRequest): Block {
   return toolSpec({ ...spec, schema }, true);
 }
 
-/** The names that `tool_choice` allows; `undefined`: all. */
-function allowedNames(choice: unknown): ReadonlySet<string> | undefined {
-  if (!isJsonObject(choice) || !isJsonObject(choice.allowed_tools)) return undefined;
-  const { tools } = choice.allowed_tools;
-  if (!Array.isArray(tools)) return undefined;
-  return new Set(
-    tools.flatMap((tool: unknown) => {
-      const called = isJsonObject(tool) && isJsonObject(tool.function) ? textOf(tool.function.name) : undefined;
-      return called === undefined ? [] : [called];
-    }),
-  );
-}
-
 function convertChoice(
   choice: unknown,
   { takesForcedTool }: ModelFacts,
@@ -136,12 +125,10 @@ function choiceOf(choice: unknown): JsonObject | undefined {
   if (choice === undefined || choice === null) return undefined;
   if (choice === "auto") return { auto: {} };
   if (choice === "required") return { any: {} };
-  if (isJsonObject(choice)) {
-    const name = isJsonObject(choice.function) ? textOf(choice.function.name) : undefined;
-    if (choice.type === "function" && name !== undefined) return { tool: { name } };
-    if (isJsonObject(choice.allowed_tools))
-      return choice.allowed_tools.mode === "required" ? { any: {} } : { auto: {} };
-  }
+  const name = namedFunction(choice);
+  if (name !== undefined) return { tool: { name } };
+  const allowed = allowedTools(choice);
+  if (allowed) return allowed.isRequired ? { any: {} } : { auto: {} };
   throw missingFeature("this deployment does not know this `tool_choice`", "tool_choice");
 }
 

@@ -1,17 +1,10 @@
+import { malformed } from "../malformed.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
 import { parsedObject, toolInput } from "../tool-input.js";
 import { Turns } from "../turns.js";
 import type { ModelFacts } from "./model-facts.js";
-import {
-  contentParts,
-  malformed,
-  type Part,
-  type PartRequest,
-  REASONING_FORMAT,
-  textContent,
-  textParts,
-} from "./parts.js";
+import { contentParts, type Part, type PartRequest, REASONING_FORMAT, textContent, textParts } from "./parts.js";
 
 /** The messages of a chat in Gemini's words. */
 export interface Conversation {

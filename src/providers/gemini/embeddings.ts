@@ -1,14 +1,15 @@
-import { badResponse, UpstreamError } from "../../errors/upstream-error.js";
+import { badResponse } from "../../errors/upstream-error.js";
 import type { EmbeddingReply } from "../../protocol/embeddings.js";
 import type { RequestBody } from "../../protocol/operations.js";
+import { malformed } from "../malformed.js";
 import { encodeVector } from "../openai/embeddings.js";
 import { isJsonObject, type JsonObject } from "../openai/json-object.js";
-import { missingFeature } from "../openai/request.js";
+import { type EncodedBody, missingFeature } from "../openai/request.js";
 import { DroppedFields, ParameterRules } from "../parameters.js";
 import type { AttemptContext, ProviderSettings } from "../provider.js";
+import { numberVector } from "../vector.js";
 import type { GeminiSettings } from "./options.js";
 import { parameters } from "./parameters.js";
-import type { EncodedBody } from "./request.js";
 
 /** Texts that one call may carry. */
 const MAX_TEXTS = 100;
@@ -54,10 +55,7 @@ export class EmbeddingWriter {
 function textsOf(input: unknown): readonly string[] {
   if (typeof input === "string") return [input];
   if (!Array.isArray(input) || input.length === 0) {
-    throw new UpstreamError("Expected `input` to be a text or a list of texts.", {
-      errorClass: "invalid_request",
-      param: "input",
-    });
+    throw malformed("input", "a text or a list of texts");
   }
   if (!input.every((text): text is string => typeof text === "string")) {
     throw missingFeature("this deployment takes texts only, no token ids", "input");
@@ -96,11 +94,10 @@ const ROUNDING = 1e-3;
 
 /** Shortened vectors come as they were cut; OpenAI's always have the length 1. */
 function unitVector(values: unknown): number[] {
-  if (!Array.isArray(values) || !values.every((value): value is number => typeof value === "number")) {
-    throw badResponse("an embedding has no vector");
-  }
-  const length = lengthOf(values);
-  return length === 0 || Math.abs(length - 1) <= ROUNDING ? values : values.map((value) => value / length);
+  const vector = numberVector(values);
+  const length = lengthOf(vector);
+  const isUnit = length === 0 || Math.abs(length - 1) <= ROUNDING;
+  return vector.map((value) => (isUnit ? value : value / length));
 }
 
 function lengthOf(values: readonly number[]): number {

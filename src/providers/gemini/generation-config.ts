@@ -1,3 +1,4 @@
+import { jsonInstruction } from "../json-instruction.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
 import type { DroppedFields } from "../parameters.js";
@@ -97,8 +98,6 @@ function withThoughts(config: JsonObject, effort: string): JsonObject {
   return effort === "none" ? config : { ...config, includeThoughts: true };
 }
 
-const JSON_INSTRUCTION = "Answer with one JSON object and nothing else: no explanation, no Markdown.";
-
 /**
  * Asks for JSON, in `config`.
  * @returns what has to be asked for in words instead: older models take no JSON form beside tools.
@@ -118,9 +117,7 @@ export function addResponseFormat(
   const schema = isJsonObject(format.json_schema) ? format.json_schema.schema : undefined;
   if (hasTools && !takesJsonWithTools) {
     report.add("response_format");
-    return isJsonObject(schema)
-      ? `${JSON_INSTRUCTION} It must fit this JSON schema: ${JSON.stringify(schema)}`
-      : JSON_INSTRUCTION;
+    return jsonInstruction(isJsonObject(schema) ? schema : undefined);
   }
   config.responseMimeType = "application/json";
   if (isJsonObject(schema)) config.responseJsonSchema = schema;

@@ -1,5 +1,5 @@
-import { UpstreamError } from "../../errors/upstream-error.js";
 import { type DataUrl, parseDataUrl } from "../data-url.js";
+import { malformed } from "../malformed.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
 import type { DroppedFields } from "../parameters.js";
@@ -141,8 +141,4 @@ const MEDIA_TYPES: ReadonlyMap<string, string> = new Map([
 function mediaTypeOf(url: string): string | undefined {
   const path = url.split(/[?#]/, 1)[0] ?? "";
   return MEDIA_TYPES.get(path.slice(path.lastIndexOf(".") + 1).toLowerCase());
-}
-
-export function malformed(param: string, expected: string): UpstreamError {
-  return new UpstreamError(`Expected \`${param}\` to be ${expected}.`, { errorClass: "invalid_request", param });
 }

@@ -1,5 +1,6 @@
 import type { RequestBody } from "../../protocol/operations.js";
 import { isJsonObject, type JsonObject } from "../openai/json-object.js";
+import type { EncodedBody } from "../openai/request.js";
 import { DroppedFields, ParameterRules } from "../parameters.js";
 import type { AttemptContext, ProviderSettings } from "../provider.js";
 import { type Conversation, convertMessages } from "./contents.js";
@@ -8,12 +9,6 @@ import { type ModelFacts, modelFacts } from "./model-facts.js";
 import type { GeminiSettings } from "./options.js";
 import { parameters } from "./parameters.js";
 import { planTools, type ToolPlan } from "./tools.js";
-
-/** A body for the wire. */
-export interface EncodedBody {
-  readonly text: string;
-  readonly dropped: readonly string[] | undefined;
-}
 
 /** What a server knows of itself. */
 export interface ServerFacts {

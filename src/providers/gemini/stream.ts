@@ -6,12 +6,13 @@ import { readLastEvent } from "../last-event.js";
 import { errorOfAnswer } from "../openai/errors.js";
 import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../openai/json-object.js";
 import { boundedIndex } from "../openai/tool-calls.js";
+import { laterUsage } from "../openai/usage.js";
 import type { AttemptContext, StreamDecoder, StreamSummary } from "../provider.js";
 import { type CandidateCall, logprobsOf, type PartSink, partsOf, readPart } from "./candidate-parts.js";
 import { errorFacts } from "./errors.js";
 import { finishReasonOf } from "./finish-reason.js";
 import { isBlocked } from "./response.js";
-import { laterUsage } from "./usage.js";
+import { usageOf } from "./usage.js";
 
 /** The largest event (S32): an image comes in one. */
 const MAX_EVENT_BYTES = 64 * 1_048_576;
@@ -66,7 +67,7 @@ export class GeminiStream implements StreamDecoder<Chunk> {
     if ((event.error ?? null) !== null) throw errorOfAnswer(errorFacts, event, this.#context.clock.wallNow());
     this.#chunks.reportModel(textOf(event.modelVersion));
     const { summary } = this.#chunks;
-    summary.usage = laterUsage(summary.usage, event.usageMetadata);
+    summary.usage = laterUsage(summary.usage, usageOf(event.usageMetadata));
     const { candidates } = event;
     if (Array.isArray(candidates)) {
       for (const candidate of candidates) this.#read(candidate);

@@ -1,7 +1,8 @@
+import { allowedTools, namedFunction } from "../allowed-tools.js";
+import { malformed } from "../malformed.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
 import type { DroppedFields } from "../parameters.js";
-import { malformed } from "./parts.js";
 
 /** The tools of a request in Gemini's words. */
 export interface ToolPlan {
@@ -37,20 +38,6 @@ function declarationOf(tool: unknown, report: DroppedFields): JsonObject {
   return declaration;
 }
 
-function allowedTools(
-  choice: unknown,
-): { readonly isRequired: boolean; readonly names: readonly string[] } | undefined {
-  if (!isJsonObject(choice) || choice.type !== "allowed_tools" || !isJsonObject(choice.allowed_tools)) return undefined;
-  const { mode, tools } = choice.allowed_tools;
-  if (!Array.isArray(tools)) return undefined;
-  const names = tools.flatMap((tool: unknown) => nameOf(tool) ?? []);
-  return { isRequired: mode === "required", names };
-}
-
-function nameOf(tool: unknown): string | undefined {
-  return isJsonObject(tool) && isJsonObject(tool.function) ? textOf(tool.function.name) : undefined;
-}
-
 function callingOf(choice: unknown): JsonObject | undefined {
   switch (choice) {
     case undefined:
@@ -63,7 +50,7 @@ function callingOf(choice: unknown): JsonObject | undefined {
     case "required":
       return { mode: "ANY" };
   }
-  const name = nameOf(choice);
+  const name = namedFunction(choice);
   if (name === undefined) throw missingFeature("this deployment does not know this `tool_choice`", "tool_choice");
   return { mode: "ANY", allowedFunctionNames: [name] };
 }

@@ -31,13 +31,3 @@ function countOf(value: unknown): number | undefined {
   if (value === undefined || value === null) return undefined;
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : Number.NaN;
 }
-
-/** The later report, unless it is less than what was reported before (R18). */
-export function laterUsage(before: Usage | undefined, raw: unknown): Usage | undefined {
-  const usage = usageOf(raw);
-  if (!usage) return before;
-  const isShrinking =
-    before !== undefined &&
-    (usage.prompt_tokens < before.prompt_tokens || usage.completion_tokens < before.completion_tokens);
-  return isShrinking ? before : usage;
-}

@@ -1,5 +1,5 @@
-import { UpstreamError } from "../../errors/upstream-error.js";
 import { parseDataUrl } from "../data-url.js";
+import { malformed } from "../malformed.js";
 import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import { missingFeature } from "../openai/request.js";
 import type { DroppedFields } from "../parameters.js";
@@ -123,8 +123,4 @@ function audioData(audio: unknown): string {
   const data = isJsonObject(audio) ? textOf(audio.data) : undefined;
   if (data === undefined) throw malformed("messages.content.input_audio", "an object with `data`");
   return data;
-}
-
-export function malformed(param: string, expected: string): UpstreamError {
-  return new UpstreamError(`Expected \`${param}\` to be ${expected}.`, { errorClass: "invalid_request", param });
 }

@@ -1,18 +1,13 @@
 import type { RequestBody } from "../../protocol/operations.js";
 import { utf8Length } from "../../tokens/estimate.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { missingFeature } from "../openai/request.js";
+import { allowedTools, namedFunction } from "../allowed-tools.js";
+import { isJsonObject, type JsonObject } from "../openai/json-object.js";
+import { type EncodedBody, missingFeature } from "../openai/request.js";
 import { DroppedFields, ParameterRules } from "../parameters.js";
 import type { AttemptContext, ProviderSettings } from "../provider.js";
 import { convertMessages } from "./messages.js";
 import { contextTokens, type OllamaSettings } from "./options.js";
 import { parameters } from "./parameters.js";
-
-/** A body for the wire. */
-export interface EncodedBody {
-  readonly text: string;
-  readonly dropped: readonly string[] | undefined;
-}
 
 /**
  * The context that every server has at least: the default of older versions. Newer ones have 4,096 tokens or more.
@@ -140,20 +135,9 @@ function setTools(wire: JsonObject, { tools, tool_choice: choice }: JsonObject, 
     }
   }
   const allowed = allowedTools(choice);
-  wire.tools = allowed ? tools.filter((tool: JsonObject) => allowed.names.has(nameOf(tool))) : tools;
-  const isFree = choice === undefined || choice === null || choice === "auto" || allowed?.mode === "auto";
+  wire.tools = allowed ? tools.filter((tool: unknown) => allowed.names.includes(namedFunction(tool) ?? "")) : tools;
+  const isFree = choice === undefined || choice === null || choice === "auto" || allowed?.isRequired === false;
   if (!isFree) report.add("tool_choice");
-}
-
-/** `allowed_tools`: the names that it lists, and whether one of them must be called. */
-function allowedTools(choice: unknown): { readonly names: ReadonlySet<string>; readonly mode: unknown } | undefined {
-  if (!isJsonObject(choice) || !isJsonObject(choice.allowed_tools)) return undefined;
-  const { tools, mode } = choice.allowed_tools;
-  return { names: new Set(Array.isArray(tools) ? tools.filter(isJsonObject).map(nameOf) : []), mode };
-}
-
-function nameOf(tool: JsonObject): string {
-  return (isJsonObject(tool.function) ? textOf(tool.function.name) : undefined) ?? "";
 }
 
 function setFormat(wire: JsonObject, format: unknown): void {

@@ -27,6 +27,7 @@ describe("Anthropic's errors", () => {
     [400, "invalid_request_error", "Output blocked by content filtering policy", "content_filter"],
     [400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API.", "quota"],
     [400, "invalid_request_error", "You have reached your specified API usage limits.", "quota"],
+    [400, "billing_error", "no", "quota"],
     [401, "authentication_error", "invalid x-api-key", "authentication"],
     [402, "billing_error", "no", "quota"],
     [403, "permission_error", "no", "permission"],

@@ -307,6 +307,19 @@ describe("messages for Anthropic", () => {
     ]);
   });
 
+  it("of tools have ids of the characters that the API takes, the same for call and result", () => {
+    const messages = [
+      HI,
+      { role: "assistant", tool_calls: [call("functions.f:0")] },
+      { role: "tool", tool_call_id: "functions.f:0", content: "x" },
+    ];
+    expect(conversation(...messages)).toMatchObject([
+      {},
+      { content: [{ type: "tool_use", id: "functions_f_0" }] },
+      { content: [{ type: "tool_result", tool_use_id: "functions_f_0" }] },
+    ]);
+  });
+
   it("are not continued by newer models: a beginning of the answer is refused there", () => {
     const messages = [HI, { role: "assistant", content: "Once upon " }];
     expect(sent({ messages }).json.messages).toEqual([
@@ -538,6 +551,18 @@ describe("reasoning for Anthropic", () => {
     });
   });
 
+  it("wire C5: of several streamed blocks is sent without text: nobody knows which part was whose", () => {
+    const pieces = details(
+      { type: "reasoning.text", signature: "s0", index: 0 },
+      { type: "reasoning.text", signature: "s2", index: 2 },
+    );
+    const { content } = turnOf({ reasoning_content: "AB", reasoning_details: pieces }).messages[1] ?? {};
+    expect(content?.slice(0, 2)).toEqual([
+      { type: "thinking", thinking: "", signature: "s0" },
+      { type: "thinking", thinking: "", signature: "s2" },
+    ]);
+  });
+
   it("wire C5: of an earlier turn is sent only where it is signed, and by this vendor", () => {
     for (const reasoning of [
       { reasoning_content: "Hm." },
@@ -550,6 +575,12 @@ describe("reasoning for Anthropic", () => {
         { type: "tool_use", id: "a", name: "weather", input: {} },
       ]);
     }
+  });
+
+  it("is not asked for where an answer is to be continued", () => {
+    const messages = [HI, { role: "assistant", content: "Once" }];
+    expect(others({ messages, reasoning_effort: "low" })).toEqual({});
+    expect(dropped({ messages, reasoning_effort: "low" })).toEqual(["reasoning_effort"]);
   });
 
   it("is not asked for within a turn of calls that began without it: the API would refuse that", () => {

@@ -130,6 +130,11 @@ describe("Anthropic's streams", () => {
     ]);
   });
 
+  it("have empty arguments where only empty fragments came", () => {
+    const decoded = decode([start(), opens(0, toolUse("a")), writes(""), closes(0), ends("tool_use"), STOP]);
+    expect(deltasOf(decoded)[2]).toEqual({ tool_calls: [{ index: 0, function: { arguments: "{}" } }] });
+  });
+
   it("take the input of a call that comes with its announcement", () => {
     const decoded = decode([start(), opens(0, toolUse("a", { x: [1] })), closes(0), ends("tool_use"), STOP]);
     expect(deltasOf(decoded)[2]).toEqual({ tool_calls: [{ index: 0, function: { arguments: '{"x":[1]}' } }] });
@@ -335,6 +340,14 @@ describe("Anthropic's streams", () => {
         total_tokens: 550,
         prompt_tokens_details: { cached_tokens: 500, cache_write_tokens: 40 },
         completion_tokens_details: { reasoning_tokens: 2 },
+      });
+    });
+
+    it("wire C7: tells of cache writes only where there are some", () => {
+      const usage = { input_tokens: 3, cache_creation_input_tokens: 0, output_tokens: 1 };
+      expect(usageOf(start(usage), ends())).toEqual({ prompt_tokens: 3, completion_tokens: 5, total_tokens: 8 });
+      expect(usageOf(start({ ...usage, cache_read_input_tokens: 0 }), ends())).toMatchObject({
+        prompt_tokens_details: { cached_tokens: 0 },
       });
     });
 

@@ -144,6 +144,11 @@ describe("schemas for structured outputs", () => {
     expect(narrowSchema({ type: "object", additionalProperties: true }).isApproximate).toBe(true);
   });
 
+  it("have one list of alternatives", () => {
+    const both = { anyOf: [{ type: "string" }], oneOf: [{ type: "number" }] };
+    expect(narrowSchema(both)).toEqual({ schema: { anyOf: [{ type: "string" }] }, isApproximate: true });
+  });
+
   it("S29: keep no name that would change the prototype", () => {
     const schema = JSON.parse(
       '{"type":"object","__proto__":{"x":1},"properties":{"__proto__":{"type":"string"},"a":{}}}',

@@ -246,13 +246,34 @@ describe("requests to Converse", () => {
     expect(dropped({ service_tier: tier })).toEqual(reported);
   });
 
-  it("send Bedrock's own fields as the deployment wants it, but no system prompt beside the messages", () => {
-    const guardrailConfig = { guardrailIdentifier: "g", guardrailVersion: "1" };
-    expect(sent({ guardrailConfig, system: [{ text: "Obey." }] })).toMatchObject({ guardrailConfig });
-    expect(sent({ system: [{ text: "Obey." }] })).not.toHaveProperty("system");
-    const strict = to(chat({ guardrailConfig }), CLAUDE, { unknownFields: "drop" });
-    expect(strict.json).not.toHaveProperty("guardrailConfig");
-    expect(strict.dropped).toEqual(["guardrailConfig"]);
+  it("say nothing in Bedrock's own words that guards would not have read", () => {
+    const fields = {
+      system: [{ text: "Obey." }],
+      inferenceConfig: { maxTokens: 1e9 },
+      toolConfig: { tools: [spec("f")] },
+      outputConfig: { effort: "max" },
+      requestMetadata: { a: "b" },
+      guardrailConfig: { guardrailIdentifier: "theirs" },
+    };
+    const { json, dropped: reported } = to(chat(fields));
+    expect(json).toEqual({ messages: [{ role: "user", content: [{ text: "Hi" }] }] });
+    expect(reported).toEqual(Object.keys(fields));
+  });
+
+  it("go through the deployment's guardrail, whatever callers say", () => {
+    const own = { guardrail: { identifier: "gr-1", version: "DRAFT" } };
+    expect(to(chat({ guardrailConfig: {} }), CLAUDE, { own }).json.guardrailConfig).toEqual({
+      guardrailIdentifier: "gr-1",
+      guardrailVersion: "DRAFT",
+    });
+  });
+
+  it("send unknown fields as the deployment wants it", () => {
+    const performanceConfig = { latency: "optimized" };
+    expect(sent({ performanceConfig })).toMatchObject({ performanceConfig });
+    const strict = to(chat({ performanceConfig }), CLAUDE, { unknownFields: "drop" });
+    expect(strict.json).not.toHaveProperty("performanceConfig");
+    expect(strict.dropped).toEqual(["performanceConfig"]);
   });
 
   it("S29: take names of prototypes for names", () => {

@@ -194,6 +194,8 @@ describe("credentials of Bedrock", () => {
     ["credentials", { own: { credentials: KEYS } }],
     ["baseModel", { own: { ...KEYS, baseModel: "a b" } }],
     ["inputType", { own: { ...KEYS, inputType: "image" } }],
+    ["guardrail", { own: { ...KEYS, guardrail: "gr-1" } }],
+    ["guardrail", { own: { ...KEYS, guardrail: { identifier: "gr-1", version: 1 } } }],
   ])("and other options are refused where `%s` is wrong", (path, settings) => {
     const error = optionError(settings);
     expect(error.path).toBe(path);

@@ -128,6 +128,12 @@ describe("Gemini's streams", () => {
     });
   });
 
+  it("go by the candidates where there are some, whatever is said of the prompt", () => {
+    const feedback = { promptFeedback: { blockReason: "BLOCK_REASON_UNSPECIFIED" } };
+    const decoded = decode([{ ...event([{ text: "A" }], "STOP"), ...feedback }, feedback]);
+    expect(deltasOf(decoded)).toEqual([ROLE, { content: "A" }, "stop"]);
+  });
+
   it("wire S3: tell the last usage where it was asked for; R18: counts that shrink are ignored", () => {
     const events = [
       { ...event([{ text: "A" }]), ...usage(5, 1) },

@@ -99,7 +99,7 @@ describe("requests to Ollama", () => {
     ["required", ["a", "b"], true],
     [{ type: "function", function: { name: "a" } }, ["a", "b"], true],
     [{ type: "allowed_tools", allowed_tools: { mode: "auto", tools: [{ function: { name: "b" } }] } }, ["b"], false],
-    [{ type: "allowed_tools", allowed_tools: { mode: "auto" } }, [], false],
+    [{ type: "allowed_tools", allowed_tools: { mode: "auto" } }, ["a", "b"], true],
   ])("obey the tool choice %j as far as they can", (choice, names, isReported) => {
     const tools = ["a", "b"].map((name) => ({ type: "function", function: { name } }));
     const { json, dropped } = send("ollama", chat({ tools, tool_choice: choice }));
