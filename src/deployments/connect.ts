@@ -32,7 +32,8 @@ export function connectDeployment(
   const baseUrl = checkBaseUrl(parsed.baseUrl, problem) ?? provider.defaultBaseUrl;
   const headers = checkHeaders(parsed.headers, problem);
   const upstream = isSound ? connect(parsed, provider, own, baseUrl, problem) : undefined;
-  if (!upstream) return undefined;
+  if (upstream?.kind === "direct") refuseWireOptions(parsed, provider, problem);
+  if (!upstream || !isSound) return undefined;
 
   const { apiKey, weight, tier } = parsed;
   return {
@@ -64,6 +65,14 @@ export function connectDeployment(
       own,
     }),
   };
+}
+
+/** Nothing goes over our transport there, so what would shape it would be accepted and ignored. */
+function refuseWireOptions(parsed: ParsedDeployment, { name }: Provider, problem: ReportProblem): void {
+  const message = `the provider "${name}" calls its model directly, without HTTP of ours`;
+  if (parsed.baseUrl !== undefined) problem(["baseUrl"], message);
+  if (parsed.headers !== undefined) problem(["headers"], message);
+  if (parsed.isolation === "strict") problem(["isolation"], message);
 }
 
 const UNSET = "if it comes from an environment variable, that variable is not set";

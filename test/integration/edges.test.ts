@@ -281,6 +281,13 @@ describe("attempts", () => {
 });
 
 describe("a router in the hands of its plugins and operators", () => {
+  it("refuses what a model that is called directly could only ignore", () => {
+    const wire = { baseUrl: "http://x/v1", headers: { "x-a": "b" }, isolation: "strict" as const };
+    expect(() => open.router({ models: { chat: [{ provider: "simulated", model: "m", ...wire }] } })).toThrow(
+      /baseUrl: the provider "simulated" calls its model directly[\s\S]*headers[\s\S]*isolation/,
+    );
+  });
+
   it("can be used in a plugin's `start`", async () => {
     const upstream = await open.upstream();
     let warm: Promise<unknown> | undefined;

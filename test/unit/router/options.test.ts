@@ -7,6 +7,10 @@ import { type Provider, ProviderOptionError, type ProviderSettings } from "../..
 import { parseOptions } from "../../../src/router/options.js";
 import type { Settings } from "../../../src/router/settings.js";
 
+const neverCalled = () => {
+  throw new Error("is never called here");
+};
+
 /** A provider that notes what it was connected with. */
 function aProvider(over: Partial<Provider> = {}): Provider & { readonly connected: ProviderSettings[] } {
   const connected: ProviderSettings[] = [];
@@ -18,12 +22,16 @@ function aProvider(over: Partial<Provider> = {}): Provider & { readonly connecte
       if (settings.own.flavour === "bad") throw new ProviderOptionError("flavour", "expected a good flavour");
       connected.push(settings);
       return {
-        kind: "direct",
+        kind: "wire",
         host: settings.baseUrl ? new URL(settings.baseUrl).host : "fake-host",
+        origin: settings.baseUrl ? new URL(settings.baseUrl).origin : "http://fake-host",
         operations: { "chat.completions": { drops: 0, rejects: 0 } },
-        call: async () => {
-          throw new Error("is never called here");
-        },
+        contentTypes: { whole: [], stream: [] },
+        encode: neverCalled,
+        authorize: neverCalled,
+        decodeReply: neverCalled,
+        openStream: neverCalled,
+        decodeError: neverCalled,
       };
     },
     ...over,
