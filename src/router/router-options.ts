@@ -131,8 +131,7 @@ export interface RouterOptions {
   /** What every group has unless it says otherwise. @default {} */
   readonly defaults?: GroupDefaults | undefined;
   /** Guards and observers, in the order in which a request meets them. @default [] */
-  // biome-ignore lint/suspicious/noExplicitAny: a plugin states which router its `start` takes, and every one is fine here
-  readonly plugins?: readonly Plugin<any>[] | undefined;
+  readonly plugins?: readonly Plugin[] | undefined;
   /** Bounds of what callers may send. */
   readonly inputLimits?: InputLimitOptions | undefined;
   /** Body fields that are passed on although they could steer where a request goes, by name. @default [] */
