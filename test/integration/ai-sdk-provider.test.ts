@@ -278,7 +278,7 @@ describe.each(sdks)("a router as a provider ($way)", ({ sdk, specification, outp
   });
 
   it("is retried by the SDK where a retry may help", async () => {
-    const { upstream, router } = await overUpstream(error(503, { headers: { "retry-after-ms": "10" } }));
+    const { upstream, router } = await overUpstream(error(500, { headers: { "retry-after-ms": "10" } }));
     const { text } = await sdk.generateText({ model: model(router), prompt: "Hello", maxRetries: 1 });
     expect(text).toBe("Hello");
     expect(upstream.requestCount).toBe(2);

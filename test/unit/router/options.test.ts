@@ -847,8 +847,11 @@ describe("parseOptions", () => {
       const parent = valueAt(options, path.slice(0, -1)) as Node | undefined;
       // An earlier mutation may have taken the place away.
       if (typeof parent !== "object" || parent === null) return options;
-      const set = (where: Node, at: PropertyKey, what: unknown) =>
+      const set = (where: Node, at: PropertyKey, what: unknown) => {
+        // Nobody can make the `length` of an array a field like the others.
+        if (Array.isArray(where) && at === "length") return;
         Object.defineProperty(where, at, { value: what, enumerable: true, configurable: true, writable: true });
+      };
       const current = parent[key];
       if (kind === "replace") set(parent, key, value);
       else if (kind === "delete") delete parent[key];
