@@ -13,6 +13,7 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
+    setupFiles: ["test/support/seed.ts"],
     testTimeout: 15_000,
     hookTimeout: 15_000,
     // Virtual clocks everywhere; two cores are enough for the few socket suites.
