@@ -2,6 +2,7 @@ import { badResponse, type ErrorClass, UpstreamError, unreachable } from "../../
 import { randomId } from "../../internal/random.js";
 import type { Chunk } from "../../protocol/operations.js";
 import { createSseReader } from "../../transport/sse.js";
+import { readLastEvent } from "../last-event.js";
 import type { AttemptContext, StreamDecoder } from "../provider.js";
 import { createdOf } from "./created.js";
 import { errorOfAnswer } from "./errors.js";
@@ -136,7 +137,7 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
 
   end(out: T[]): void {
     this.#out = out;
-    if (!this.isDone) this.#readLastEvent();
+    if (!this.isDone) readLastEvent(this.#reader);
     const { usage, isComplete } = this.summary;
     if (!isComplete) throw unreachable("stream ended before it was complete");
     if (this.#context.includeUsage && usage) {
@@ -144,16 +145,6 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
       const chunk: JsonObject = { ...this.#head, choices: [], usage: structuredClone(usage) };
       this.#takeWaiting(chunk);
       this.#deliver(chunk, undefined);
-    }
-  }
-
-  /** The last event may lack its empty line, or be the half of an event that was cut. */
-  #readLastEvent(): void {
-    try {
-      this.#reader.end();
-    } catch (error) {
-      // Cut, not unreadable: whether the answer is complete does not depend on it (R9).
-      if (!(error instanceof UpstreamError) || !error.isBadResponse) throw error;
     }
   }
 
