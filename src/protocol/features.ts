@@ -68,3 +68,8 @@ export const featureParam: Record<FeatureName, string> = {
 export function featureNames(set: FeatureSet): FeatureName[] {
   return (Object.keys(Feature) as FeatureName[]).filter((name) => (set & Feature[name]) !== 0);
 }
+
+/** The set of some features. */
+export function features(...names: readonly FeatureName[]): FeatureSet {
+  return names.reduce((set, name) => set | Feature[name], 0);
+}

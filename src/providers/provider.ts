@@ -53,6 +53,14 @@ export class ProviderOptionError extends Error {
   }
 }
 
+/** The most that one embeddings call may carry. */
+export interface EmbeddingLimits {
+  /** Texts, or lists of token ids. */
+  readonly inputs: number;
+  /** Tokens of all inputs together; texts are estimated. */
+  readonly tokens?: number | undefined;
+}
+
 /** What an operation of this upstream cannot do. */
 export interface FeatureSupport {
   /** Left out and reported (`unsupported: "drop"`), or a reason to look elsewhere (`"error"`). */
@@ -136,12 +144,48 @@ export interface WireUpstream extends UpstreamBase {
    * are serialised.
    */
   openTextStream?(context: AttemptContext): StreamDecoder<string>;
+  /**
+   * What one embeddings call may carry. A request with more becomes several calls of the same attempt. Without it, or
+   * with `undefined`: no limit.
+   */
+  embeddingLimits?(context: AttemptContext): EmbeddingLimits | undefined;
   /** What a non-2xx answer means. Never throws, whatever the body is. */
   decodeError(response: WholeResponse, context: AttemptContext): UpstreamError;
   /** `GET` of the upstream's model list, where it has one. */
-  readonly modelList?: { readonly request: EncodedRequest; decode(text: string): Model[] } | undefined;
+  readonly modelList?: ModelListRequest | undefined;
+  /** Where an engine tells how busy it is, if it does. */
+  readonly loadSignals?: LoadSignals | undefined;
   /** The cheapest request that tells whether the upstream is alive; any 2xx is a yes. */
   readonly healthProbe?: EncodedRequest | undefined;
+}
+
+/** How an upstream tells which models it has. */
+export interface ModelListRequest {
+  readonly request: EncodedRequest;
+  /** @throws {UpstreamError} the text is no model list. */
+  decode(text: string): Model[];
+  /** The request of the page after this one, where lists have pages; `undefined`: it was the last. */
+  nextPage?(text: string): EncodedRequest | undefined;
+  /** Another name that the upstream takes for a listed model, where it does. */
+  readonly otherNameOf?: ((id: string) => string | undefined) | undefined;
+}
+
+/** What an engine says about itself; what it does not say is `undefined`, which is not 0. */
+export interface EngineLoad {
+  /** Requests that it works on. */
+  readonly running: number | undefined;
+  /** Requests that wait for it to begin. */
+  readonly waiting: number | undefined;
+  /** Share of its KV cache that is free, 0–1. */
+  readonly kvFree: number | undefined;
+}
+
+/** Where an engine tells its load. */
+export interface LoadSignals {
+  /** `undefined`: at an address that only the operator knows. */
+  readonly request: EncodedRequest | undefined;
+  /** Never throws. @returns `undefined`: the text tells nothing. */
+  decode(text: string): EngineLoad | undefined;
 }
 
 /**

@@ -15,9 +15,12 @@ import type { Provider, ProviderSettings, WireUpstream } from "../../src/provide
 const engines = [vllm, sglang, llamacpp, localai, gpustack, ollamaV1, tgi];
 const services = [openai, openaiCompatible, azure, huggingface, mistral, groq, openrouter, deepseek, together];
 
+/** What is known of each of them. */
+export const openaiFacts = [...engines, ...services];
+
 /** The providers of OpenAI's dialect by name; `ollama` is its `/v1` surface here. */
 export const openaiProviders: ReadonlyMap<string, Provider> = new Map(
-  [...engines, ...services].map((facts) => [facts.name, openaiProvider(facts)]),
+  openaiFacts.map((facts) => [facts.name, openaiProvider(facts)]),
 );
 export const openaiProviderNames: readonly string[] = [...openaiProviders.keys()];
 

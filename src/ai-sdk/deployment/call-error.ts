@@ -1,6 +1,6 @@
 import { type ErrorClass, UpstreamError } from "../../errors/upstream-error.js";
-import { errorOfAnswer, errorOfResponse } from "../../providers/openai/errors.js";
-import { isJsonObject, type JsonObject, textOf } from "../../providers/openai/json-object.js";
+import { errorOfAnswer, errorOfResponse } from "../../providers/shared/errors.js";
+import { isJsonObject, type JsonObject, textOf } from "../../providers/shared/json-object.js";
 
 /** What the SDK's errors mean, by name: copies of its package do not share classes. */
 const CLASSES: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClass>([

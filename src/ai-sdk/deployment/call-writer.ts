@@ -1,7 +1,8 @@
 import type { RequestBody } from "../../protocol/operations.js";
-import { isJsonObject, type JsonObject } from "../../providers/openai/json-object.js";
-import { type DroppedFields, ParameterRules } from "../../providers/parameters.js";
 import type { ProviderSettings } from "../../providers/provider.js";
+import type { DroppedFields } from "../../providers/shared/encoded-body.js";
+import { isJsonObject, type JsonObject } from "../../providers/shared/json-object.js";
+import { ParameterRules } from "../../providers/shared/parameters.js";
 import type { SpecificationVersion } from "../specification.js";
 import { parameters } from "./parameters.js";
 import { PromptWriter, type SupportedUrls } from "./prompt.js";

@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject, textOf } from "../../providers/openai/json-object.js";
+import { isJsonObject, type JsonObject, textOf } from "../../providers/shared/json-object.js";
 
 /**
  * What a provider wants back unchanged on the next turn travels through OpenAI's format in the forms of wire C5 and C6,

@@ -1,9 +1,9 @@
 import { badResponse } from "../../errors/upstream-error.js";
 import type { ChatChunk } from "../../protocol/chat.js";
 import type { Chunk } from "../../protocol/operations.js";
-import { ChatChunks } from "../../providers/chat-chunks.js";
-import { isJsonObject, type JsonObject, textOf } from "../../providers/openai/json-object.js";
 import type { AttemptContext } from "../../providers/provider.js";
+import { ChatChunks } from "../../providers/shared/chat-chunks.js";
+import { isJsonObject, type JsonObject, textOf } from "../../providers/shared/json-object.js";
 import { callError } from "./call-error.js";
 import { extraContentOf, reasoningDetail } from "./carried-metadata.js";
 import { argumentsOf, secondsOf } from "./completion.js";

@@ -1,9 +1,9 @@
 import { badResponse } from "../../errors/upstream-error.js";
 import { randomId } from "../../internal/random.js";
 import type { ChatCompletion, FunctionToolCall, ReplyMessage } from "../../protocol/chat.js";
-import { createdOf } from "../../providers/openai/created.js";
-import { isJsonObject, type JsonObject, textOf } from "../../providers/openai/json-object.js";
 import type { AttemptContext } from "../../providers/provider.js";
+import { createdOf } from "../../providers/shared/created.js";
+import { isJsonObject, type JsonObject, textOf } from "../../providers/shared/json-object.js";
 import { extraContentOf, reasoningDetail } from "./carried-metadata.js";
 import { openaiFinishReason } from "./finish-reason.js";
 import { openaiUsage } from "./usage.js";

@@ -1,10 +1,7 @@
 import { badResponse, UpstreamError } from "../../errors/upstream-error.js";
 import type { EmbeddingReply } from "../../protocol/embeddings.js";
+import { features } from "../../protocol/features.js";
 import type { RequestBody } from "../../protocol/operations.js";
-import { encodeVector } from "../../providers/openai/embeddings.js";
-import { isJsonObject, type JsonObject } from "../../providers/openai/json-object.js";
-import { features } from "../../providers/openai/request.js";
-import { DroppedFields, ParameterRules } from "../../providers/parameters.js";
 import type {
   AttemptContext,
   DirectAnswer,
@@ -12,6 +9,10 @@ import type {
   DirectUpstream,
   ProviderSettings,
 } from "../../providers/provider.js";
+import { encodeVector } from "../../providers/shared/embeddings.js";
+import { DroppedFields } from "../../providers/shared/encoded-body.js";
+import { isJsonObject, type JsonObject } from "../../providers/shared/json-object.js";
+import { ParameterRules } from "../../providers/shared/parameters.js";
 import type { AiSdkEmbeddingModel, SpecificationVersion } from "../specification.js";
 import { callError } from "./call-error.js";
 import type { FixedCallOptions } from "./call-writer.js";

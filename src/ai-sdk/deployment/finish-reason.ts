@@ -1,6 +1,6 @@
 import { UpstreamError } from "../../errors/upstream-error.js";
 import type { FinishReason } from "../../protocol/chat.js";
-import { isJsonObject } from "../../providers/openai/json-object.js";
+import { isJsonObject } from "../../providers/shared/json-object.js";
 
 /**
  * Why a model stopped, in OpenAI's words (wire C9).

@@ -1,10 +1,10 @@
 import { badResponse } from "../../errors/upstream-error.js";
 import type { FeatureName } from "../../protocol/features.js";
+import { features } from "../../protocol/features.js";
 import type { RequestBody } from "../../protocol/operations.js";
-import { isJsonObject } from "../../providers/openai/json-object.js";
-import { features } from "../../providers/openai/request.js";
-import { DroppedFields } from "../../providers/parameters.js";
 import type { AttemptContext, DirectAnswer, DirectCall, DirectUpstream } from "../../providers/provider.js";
+import { DroppedFields } from "../../providers/shared/encoded-body.js";
+import { isJsonObject } from "../../providers/shared/json-object.js";
 import type { AiSdkLanguageModel, SpecificationVersion } from "../specification.js";
 import { callError } from "./call-error.js";
 import type { CallWriter } from "./call-writer.js";

@@ -1,57 +1,16 @@
-import type { ChatRequest } from "../../protocol/chat.js";
-import type { EmbeddingRequest } from "../../protocol/embeddings.js";
-import type { ParameterTreatment } from "../../providers/parameters.js";
+import { type DialectParameters, translatedChat, translatedEmbeddings } from "../../providers/shared/parameters.js";
 
 /** docs/ai-sdk.md says the same in words. */
 export const parameters = {
   "chat.completions": {
-    model: "translated",
-    messages: "translated",
-    stream: "translated",
-    stream_options: "translated",
-    max_completion_tokens: "translated",
-    max_tokens: "translated",
-    temperature: "translated",
-    top_p: "translated",
-    top_k: "translated",
-    n: "refused",
-    stop: "translated",
+    ...translatedChat,
     presence_penalty: "translated",
     frequency_penalty: "translated",
-    logit_bias: "dropped",
-    logprobs: "dropped",
-    top_logprobs: "dropped",
     seed: "translated",
-    response_format: "translated",
-    tools: "translated",
-    tool_choice: "translated",
     parallel_tool_calls: "dropped",
-    functions: "refused",
-    function_call: "refused",
-    reasoning_effort: "translated",
-    verbosity: "dropped",
-    modalities: "refused",
-    audio: "refused",
-    prediction: "dropped",
-    web_search_options: "refused",
-    service_tier: "dropped",
-    store: "dropped",
-    metadata: "dropped",
-    user: "dropped",
-    safety_identifier: "dropped",
-    prompt_cache_key: "dropped",
-    prompt_cache_retention: "dropped",
-    prompt_cache_options: "dropped",
-    moderation: "dropped",
-  } satisfies Record<keyof ChatRequest, ParameterTreatment> & Record<string, ParameterTreatment>,
-  embeddings: {
-    model: "translated",
-    input: "translated",
-    encoding_format: "translated",
-    dimensions: "translated",
-    user: "dropped",
-  } satisfies Record<keyof EmbeddingRequest, ParameterTreatment> & Record<string, ParameterTreatment>,
-} as const;
+  },
+  embeddings: translatedEmbeddings,
+} as const satisfies DialectParameters;
 
 /** What a model calls the settings that it leaves out → the fields of a request. */
 export const fieldOfSetting: ReadonlyMap<string, string> = new Map([

@@ -1,8 +1,8 @@
 import { UpstreamError } from "../../errors/upstream-error.js";
-import { parseDataUrl } from "../../providers/data-url.js";
-import { isJsonObject, type JsonObject, textOf } from "../../providers/openai/json-object.js";
-import { missingFeature } from "../../providers/openai/request.js";
-import { toolInput } from "../../providers/tool-input.js";
+import { parseDataUrl } from "../../providers/shared/data-url.js";
+import { missingFeature } from "../../providers/shared/invalid-request.js";
+import { isJsonObject, type JsonObject, textOf } from "../../providers/shared/json-object.js";
+import { toolInput } from "../../providers/shared/tool-input.js";
 import type { FileContent, SpecificationVersion } from "../specification.js";
 import { callOptionsOf, reasoningPart } from "./carried-metadata.js";
 

@@ -1,5 +1,5 @@
 import type { Usage } from "../../protocol/usage.js";
-import { isJsonObject } from "../../providers/openai/json-object.js";
+import { isJsonObject } from "../../providers/shared/json-object.js";
 
 /**
  * A model's token counts in OpenAI's form (wire C7).

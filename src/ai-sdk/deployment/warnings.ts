@@ -1,5 +1,5 @@
-import { isJsonObject } from "../../providers/openai/json-object.js";
-import type { DroppedFields } from "../../providers/parameters.js";
+import type { DroppedFields } from "../../providers/shared/encoded-body.js";
+import { isJsonObject } from "../../providers/shared/json-object.js";
 import { fieldOfSetting } from "./parameters.js";
 
 /**

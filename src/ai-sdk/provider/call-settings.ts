@@ -1,5 +1,5 @@
 import { routerError } from "../../errors/router-error.js";
-import { isJsonObject, type JsonObject } from "../../providers/openai/json-object.js";
+import { isJsonObject, type JsonObject } from "../../providers/shared/json-object.js";
 import type { CallOptions } from "../../router/call.js";
 import { METADATA_NAME } from "./metadata.js";
 

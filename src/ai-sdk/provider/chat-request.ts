@@ -1,6 +1,6 @@
 import type { AssistantMessage, ChatMessage, ChatRequest, ContentPart, FunctionToolCall } from "../../protocol/chat.js";
-import type { JsonObject } from "../../providers/openai/json-object.js";
-import { isJsonObject } from "../../providers/openai/json-object.js";
+import type { JsonObject } from "../../providers/shared/json-object.js";
+import { isJsonObject } from "../../providers/shared/json-object.js";
 import type { LanguageModelCall, PromptMessage, PromptPart, ToolSelection } from "../specification.js";
 import { carriedOf } from "./metadata.js";
 

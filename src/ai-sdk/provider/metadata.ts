@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject } from "../../providers/openai/json-object.js";
+import { isJsonObject, type JsonObject } from "../../providers/shared/json-object.js";
 import type { RoutingRecord } from "../../router/routing-record.js";
 import type { JsonValue, ProviderMetadata } from "../specification.js";
 

@@ -1,9 +1,8 @@
-import { type DataUrl, parseDataUrl } from "../data-url.js";
-import { malformed } from "../malformed.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { missingFeature } from "../openai/request.js";
-import type { DroppedFields } from "../parameters.js";
-import type { Block } from "./blocks.js";
+import type { Block } from "../shared/claude/blocks.js";
+import { type DataUrl, parseDataUrl } from "../shared/data-url.js";
+import type { DroppedFields } from "../shared/encoded-body.js";
+import { malformed, missingFeature } from "../shared/invalid-request.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
 
 const IMAGE_TYPES: ReadonlySet<string> = new Set(["image/jpeg", "image/png", "image/gif", "image/webp"]);
 

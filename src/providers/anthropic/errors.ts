@@ -1,7 +1,7 @@
 import type { ErrorClass } from "../../errors/upstream-error.js";
-import type { ErrorFacts } from "../openai/facts.js";
-import { isJsonObject } from "../openai/json-object.js";
-import type { ReportedError } from "../openai/reported-error.js";
+import type { ErrorFacts } from "../shared/errors.js";
+import { isJsonObject } from "../shared/json-object.js";
+import type { ReportedError } from "../shared/reported-error.js";
 
 /** Limits on spending, which no wait cures. */
 const SPEND_LIMITS: ReadonlySet<unknown> = new Set(["enforced_spend_limit_reached", "contract_spend_limit_reached"]);

@@ -1,15 +1,15 @@
 import type { FeatureName } from "../../protocol/features.js";
-import { CredentialHeader } from "../credential-header.js";
-import { type ChatUpstream, withLegacyCompletions } from "../legacy-completions.js";
-import { errorOfResponse } from "../openai/errors.js";
-import { features } from "../openai/request.js";
-import { parseBaseUrl } from "../openai/url.js";
+import { features } from "../../protocol/features.js";
 import type { EncodedRequest, FeatureSupport, Provider, ProviderSettings } from "../provider.js";
+import { parseBaseUrl } from "../shared/base-url.js";
+import { modelFacts } from "../shared/claude/model-facts.js";
+import { CredentialHeader } from "../shared/credential-header.js";
+import { errorOfResponse } from "../shared/errors.js";
+import { type ChatUpstream, withLegacyCompletions } from "../shared/legacy-completions.js";
 import { errorFacts } from "./errors.js";
-import { modelFacts } from "./model-facts.js";
 import { type AnthropicSettings, anthropicOptionNames, anthropicSettings } from "./options.js";
 import { RequestWriter } from "./request.js";
-import { decodeModelList, decodeReply } from "./response.js";
+import { decodeModelList, decodeReply, lastOfPage } from "./response.js";
 import { AnthropicStream } from "./stream.js";
 
 const BASE_URL = "https://api.anthropic.com";
@@ -67,8 +67,14 @@ function connect(settings: ProviderSettings): ChatUpstream {
     decodeReply,
     openStream: (context) => new AnthropicStream(context),
     decodeError: (response, context) => errorOfResponse(errorFacts, response, context.clock.wallNow()),
-    // A page holds more models than there are.
-    modelList: { request: get("?limit=1000"), decode: decodeModelList },
+    modelList: {
+      request: get("?limit=1000"),
+      decode: decodeModelList,
+      nextPage(text) {
+        const after = lastOfPage(text);
+        return after === undefined ? undefined : get(`?limit=1000&after_id=${encodeURIComponent(after)}`);
+      },
+    },
     healthProbe: get("?limit=1"),
   };
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { parseOwnOptions } from "../own-options.js";
+import { parseOwnOptions } from "../shared/own-options.js";
 
 /** What only deployments of Anthropic have. */
 export interface AnthropicOptions {

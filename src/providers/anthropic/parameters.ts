@@ -1,49 +1,14 @@
-import type { ChatRequest } from "../../protocol/chat.js";
-import type { DialectParameters, ParameterTreatment } from "../parameters.js";
+import { type DialectParameters, translatedChat } from "../shared/parameters.js";
 
 /** docs/providers.md shows this table. */
 export const parameters = {
   "chat.completions": {
-    model: "translated",
-    messages: "translated",
-    stream: "translated",
-    stream_options: "translated",
-    max_completion_tokens: "translated",
-    max_tokens: "translated",
-    temperature: "translated",
-    top_p: "translated",
-    top_k: "translated",
-    n: "refused",
-    stop: "translated",
-    presence_penalty: "dropped",
-    frequency_penalty: "dropped",
-    logit_bias: "dropped",
-    logprobs: "dropped",
-    top_logprobs: "dropped",
-    seed: "dropped",
-    response_format: "translated",
-    tools: "translated",
-    tool_choice: "translated",
-    parallel_tool_calls: "translated",
-    functions: "refused",
-    function_call: "refused",
-    reasoning_effort: "translated",
+    ...translatedChat,
     thinking: "translated",
-    verbosity: "dropped",
-    modalities: "refused",
-    audio: "refused",
-    prediction: "dropped",
-    web_search_options: "refused",
     service_tier: "translated",
-    store: "dropped",
-    metadata: "dropped",
     user: "translated",
     safety_identifier: "translated",
-    prompt_cache_key: "dropped",
-    prompt_cache_retention: "dropped",
-    prompt_cache_options: "dropped",
-    moderation: "dropped",
     // Anthropic's own name for what system messages say: guards read messages only.
     system: "dropped",
-  } satisfies Record<keyof ChatRequest, ParameterTreatment> & Record<string, ParameterTreatment>,
+  },
 } as const satisfies DialectParameters;

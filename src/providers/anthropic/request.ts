@@ -1,15 +1,18 @@
 import type { RequestBody } from "../../protocol/operations.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { type EncodedBody, isNeutral, missingFeature } from "../openai/request.js";
-import { DroppedFields, ParameterRules } from "../parameters.js";
 import type { AttemptContext, ProviderSettings } from "../provider.js";
-import { JSON_TOOL } from "./blocks.js";
+import { JSON_TOOL } from "../shared/claude/blocks.js";
+import { type ModelFacts, modelFacts } from "../shared/claude/model-facts.js";
+import { refusePrefill } from "../shared/claude/prefill.js";
+import { isThinking, planReasoning, type ReasoningPlan } from "../shared/claude/reasoning.js";
+import { type FormatPlan, planFormat } from "../shared/claude/response-format.js";
+import { samplingOf } from "../shared/claude/sampling.js";
+import { DroppedFields, type EncodedBody } from "../shared/encoded-body.js";
+import { maxTokensOf, stopSequences } from "../shared/generation-limits.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
+import { ParameterRules } from "../shared/parameters.js";
 import { type Conversation, convertMessages } from "./messages.js";
-import { type ModelFacts, modelFacts } from "./model-facts.js";
 import type { AnthropicSettings } from "./options.js";
 import { parameters } from "./parameters.js";
-import { isThinking, planReasoning, type ReasoningPlan } from "./reasoning.js";
-import { type FormatPlan, planFormat } from "./response-format.js";
 import { planTools, type ToolPlan } from "./tools.js";
 
 /** From this version on the API has no sampling parameters. */
@@ -29,20 +32,21 @@ export class RequestWriter {
   write(request: RequestBody, { model, isStreaming }: AttemptContext): EncodedBody {
     const body = request as unknown as JsonObject; // fields are looked up by name
     const report = new DroppedFields();
-    const facts = modelFacts(model);
+    const facts = this.#factsOf(model);
     const wire = this.#rules.forwarded(body, report);
     wire.model = model;
     if (isStreaming) wire.stream = true;
-    const maxTokens = this.#maxTokens(body);
+    const maxTokens = maxTokensOf(body) ?? this.#settings.maxTokens;
     wire.max_tokens = maxTokens;
 
-    const conversation = convertMessages(body.messages, this.#thinkingOf(facts) !== "none", report);
-    refusePrefill(conversation, facts);
+    const conversation = convertMessages(body.messages, facts.thinking !== "none", report);
     const { calledTools, messages } = conversation;
+    refusePrefill(messages, facts);
     const tools = planTools(body, { facts, calledTools, report });
     const format = planFormat(body.response_format, facts, tools.tools.length > 0, report);
     const forcesTool = tools.isForced || format.kind === "tool";
-    const reasoning = planReasoning(body, { facts, settings: this.#settings, maxTokens, forcesTool, messages, report });
+    const { thinkingDisplay: display } = this.#settings;
+    const reasoning = planReasoning(body, { facts, display, maxTokens, forcesTool, messages, report });
 
     addMessages(wire, conversation, format);
     addTools(wire, tools, format);
@@ -52,42 +56,20 @@ export class RequestWriter {
     return { text: JSON.stringify(wire), dropped: report.fields };
   }
 
-  #thinkingOf(facts: ModelFacts): ModelFacts["thinking"] {
-    return this.#settings.thinking ?? facts.thinking;
+  /** The deployment may know better how its model is made to think. */
+  #factsOf(model: string): ModelFacts {
+    const facts = modelFacts(model);
+    const { thinking = facts.thinking } = this.#settings;
+    return thinking === facts.thinking ? facts : { ...facts, thinking };
   }
 
-  #maxTokens({ max_completion_tokens: newer, max_tokens: older }: JsonObject): number {
-    if (typeof newer === "number") return newer;
-    return typeof older === "number" ? older : this.#settings.maxTokens;
-  }
-
-  /** @see https://docs.claude.com/en/docs/about-claude/models/migrating */
   #addSampling(wire: JsonObject, body: JsonObject, facts: ModelFacts, thinks: boolean, report: DroppedFields): void {
-    const isGone = facts.sampling === "none" || this.#settings.anthropicVersion >= VERSION_WITHOUT_SAMPLING;
-    const temperature = typeof body.temperature === "number" ? Math.min(1, body.temperature) : undefined;
-    const topP = typeof body.top_p === "number" ? body.top_p : undefined;
-    const topK = typeof body.top_k === "number" ? body.top_k : undefined;
-    if (temperature !== undefined) {
-      if (temperature !== body.temperature) report.add("temperature");
-      if (!isGone && !thinks) wire.temperature = temperature;
-      else if (temperature !== 1) report.add("temperature");
-    }
-    if (topP !== undefined) {
-      const isAlone = facts.sampling === "all" || wire.temperature === undefined;
-      if (!isGone && isAlone && (!thinks || topP >= 0.95)) wire.top_p = topP;
-      else if (!isNeutral("top_p", topP)) report.add("top_p");
-    }
-    if (topK !== undefined) {
-      if (isGone || thinks) report.add("top_k");
-      else wire.top_k = topK;
-    }
+    const takes = this.#settings.anthropicVersion >= VERSION_WITHOUT_SAMPLING ? "none" : facts.sampling;
+    const { temperature, topP, topK } = samplingOf(body, { takes, thinks }, report);
+    if (temperature !== undefined) wire.temperature = temperature;
+    if (topP !== undefined) wire.top_p = topP;
+    if (topK !== undefined) wire.top_k = topK;
   }
-}
-
-/** Newer models do not continue an answer that the caller began. */
-function refusePrefill({ messages }: Conversation, { takesPrefill }: ModelFacts): void {
-  if (takesPrefill || messages.at(-1)?.role !== "assistant") return;
-  throw missingFeature("this model does not continue an assistant message", "messages");
 }
 
 function addMessages(wire: JsonObject, { system, messages }: Conversation, format: FormatPlan): void {
@@ -127,12 +109,4 @@ function addOthers(wire: JsonObject, body: JsonObject, report: DroppedFields): v
   if (tier === "auto") wire.service_tier = "auto";
   else if (tier === "default") wire.service_tier = "standard_only";
   else if (tier !== undefined && tier !== null) report.add("service_tier");
-}
-
-/** The API refuses sequences of whitespace only. */
-function stopSequences(stop: unknown, report: DroppedFields): string[] {
-  const given = Array.isArray(stop) ? stop : [stop];
-  const usable = given.filter((sequence): sequence is string => typeof sequence === "string" && sequence.trim() !== "");
-  if (usable.length < given.length && stop !== undefined && stop !== null) report.add("stop");
-  return usable;
 }

@@ -2,13 +2,13 @@ import { badResponse } from "../../errors/upstream-error.js";
 import { randomId } from "../../internal/random.js";
 import type { ChatCompletion, FunctionToolCall, ReplyMessage } from "../../protocol/chat.js";
 import type { Model } from "../../protocol/models.js";
-import { errorOfAnswer } from "../openai/errors.js";
-import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../openai/json-object.js";
-import { argumentsText } from "../openai/tool-calls.js";
 import type { AttemptContext, WholeResponse } from "../provider.js";
-import { JSON_TOOL, REASONING_FORMAT } from "./blocks.js";
+import { JSON_TOOL, REASONING_FORMAT } from "../shared/claude/blocks.js";
+import { modelFacts } from "../shared/claude/model-facts.js";
+import { errorOfAnswer } from "../shared/errors.js";
+import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../shared/json-object.js";
+import { argumentsText } from "../shared/tool-call.js";
 import { errorFacts } from "./errors.js";
-import { modelFacts } from "./model-facts.js";
 import { finishReasonOf, refusalText } from "./stop-reason.js";
 import { UsageCounts } from "./usage.js";
 
@@ -138,4 +138,10 @@ export function decodeModelList(text: string): Model[] {
     const createdMs = Date.parse(textOf(entry.created_at) ?? "");
     return [{ id, object: "model", created: createdMs > 0 ? Math.floor(createdMs / 1_000) : 0, owned_by: "anthropic" }];
   });
+}
+
+/** The model that the next page of a list goes on after; `undefined`: there is none. */
+export function lastOfPage(text: string): string | undefined {
+  const { has_more: hasMore, last_id: lastId } = parseUpstreamObject(text, "the model list");
+  return hasMore === true ? textOf(lastId) : undefined;
 }

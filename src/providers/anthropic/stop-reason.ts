@@ -1,5 +1,5 @@
 import type { FinishReason } from "../../protocol/chat.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
 
 /** What is not here, null included, is an ordinary end. */
 const REASONS: ReadonlyMap<unknown, FinishReason> = new Map<unknown, FinishReason>([

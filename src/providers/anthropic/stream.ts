@@ -1,13 +1,14 @@
-import { badResponse, unreachable } from "../../errors/upstream-error.js";
+import { unreachable } from "../../errors/upstream-error.js";
 import type { Chunk } from "../../protocol/operations.js";
 import { createSseReader } from "../../transport/sse.js";
-import { ChatChunks } from "../chat-chunks.js";
-import { readLastEvent } from "../last-event.js";
-import { errorOfAnswer } from "../openai/errors.js";
-import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../openai/json-object.js";
-import { argumentsText } from "../openai/tool-calls.js";
 import type { AttemptContext, StreamDecoder, StreamSummary } from "../provider.js";
-import { REASONING_FORMAT } from "./blocks.js";
+import { ChatChunks } from "../shared/chat-chunks.js";
+import { REASONING_FORMAT } from "../shared/claude/blocks.js";
+import { errorOfAnswer } from "../shared/errors.js";
+import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../shared/json-object.js";
+import { readLastEvent } from "../shared/last-event.js";
+import { type OpenBlock, OpenBlocks } from "../shared/open-blocks.js";
+import { argumentsText } from "../shared/tool-call.js";
 import { errorFacts } from "./errors.js";
 import { isJsonTool, redactedDetail } from "./response.js";
 import { finishReasonOf, refusalText } from "./stop-reason.js";
@@ -15,19 +16,8 @@ import { UsageCounts } from "./usage.js";
 
 /** The largest text event (S32). */
 const MAX_EVENT_BYTES = 16 * 1_048_576;
-/** Blocks that may be open at the same time (S27); the API opens one after the other. */
-const MAX_OPEN_BLOCKS = 128;
 /** A message is the only choice. */
 const CHOICE = 0;
-
-/** A content block that has begun and not ended. */
-type OpenBlock =
-  | { readonly kind: "call"; readonly callIndex: number; hasArguments: boolean }
-  /** The tool that stands for structured outputs: its input is the content. */
-  | { readonly kind: "answer" }
-  | { readonly kind: "content" }
-  /** Of a tool that the API runs itself. */
-  | { readonly kind: "skipped" };
 
 /** The events that mean something; others are dropped unread (wire S5). */
 const EVENTS: ReadonlySet<string> = new Set([
@@ -49,9 +39,8 @@ export class AnthropicStream implements StreamDecoder<Chunk> {
   readonly #context: AttemptContext;
   readonly #chunks: ChatChunks;
   readonly #reader: ReturnType<typeof createSseReader>;
-  readonly #blocks = new Map<number, OpenBlock>();
+  readonly #blocks: OpenBlocks;
   readonly #counts = new UsageCounts();
-  #lastBlock = -1;
   /** The event with the stop reason came: it is sent with the end, so that a stream that breaks has none (wire S4). */
   #isStopping = false;
   #stopReason: string | undefined;
@@ -59,6 +48,7 @@ export class AnthropicStream implements StreamDecoder<Chunk> {
   constructor(context: AttemptContext) {
     this.#context = context;
     this.#chunks = new ChatChunks(context);
+    this.#blocks = new OpenBlocks(this.#chunks);
     this.#reader = createSseReader({
       maxEventBytes: MAX_EVENT_BYTES,
       onEvent: (data, eventName) => this.#onEvent(data, eventName),
@@ -100,13 +90,13 @@ export class AnthropicStream implements StreamDecoder<Chunk> {
         this.#start(event.message);
         return;
       case "content_block_start":
-        if (isJsonObject(event.content_block)) this.#openBlock(event.index, event.content_block);
+        this.#openBlock(event.index, event.content_block);
         return;
       case "content_block_delta":
-        if (isJsonObject(event.delta)) this.#delta(this.#indexOf(event.index), event.delta);
+        if (isJsonObject(event.delta)) this.#delta(this.#blocks.indexOf(event.index), event.delta);
         return;
       case "content_block_stop":
-        this.#closeBlock(this.#indexOf(event.index));
+        this.#blocks.close(this.#blocks.indexOf(event.index));
         return;
       case "message_delta":
         this.#messageDelta(event);
@@ -124,16 +114,8 @@ export class AnthropicStream implements StreamDecoder<Chunk> {
     this.#chunks.open(CHOICE);
   }
 
-  /** Events without an index belong to the block that was last opened. */
-  #indexOf(index: unknown): number {
-    return typeof index === "number" ? index : this.#lastBlock;
-  }
-
-  #openBlock(given: unknown, block: JsonObject): void {
-    const index = typeof given === "number" ? given : this.#lastBlock + 1;
-    if (this.#blocks.size >= MAX_OPEN_BLOCKS) throw badResponse("the stream opens too many blocks");
-    this.#lastBlock = index;
-    this.#blocks.set(index, this.#beginBlock(index, block));
+  #openBlock(given: unknown, block: unknown): void {
+    if (isJsonObject(block)) this.#blocks.open(given, (index) => this.#beginBlock(index, block));
   }
 
   #beginBlock(index: number, block: JsonObject): OpenBlock {
@@ -180,37 +162,13 @@ export class AnthropicStream implements StreamDecoder<Chunk> {
         this.#signature(index, delta.signature);
         return;
       case "input_json_delta":
-        this.#argumentsDelta(this.#blocks.get(index), textOf(delta.partial_json) ?? "");
+        this.#blocks.input(index, textOf(delta.partial_json) ?? "");
     }
   }
 
   #signature(index: number, signature: unknown): void {
     if (textOf(signature) === undefined) return;
     this.#chunks.reasoningDetails(CHOICE, { type: "reasoning.text", signature, format: REASONING_FORMAT, index });
-  }
-
-  #argumentsDelta(block: OpenBlock | undefined, fragment: string): void {
-    switch (block?.kind) {
-      case "call":
-        if (fragment !== "") block.hasArguments = true;
-        this.#chunks.callArguments(CHOICE, block.callIndex, fragment);
-        return;
-      case "answer":
-        this.#chunks.text(CHOICE, fragment);
-        return;
-      case "skipped":
-        return;
-      default:
-        // Half of a call must not pass for all of it.
-        throw badResponse("the stream has arguments of a tool call that it did not announce");
-    }
-  }
-
-  #closeBlock(index: number): void {
-    const block = this.#blocks.get(index);
-    this.#blocks.delete(index);
-    // A call without arguments has empty ones, which are JSON all the same.
-    if (block?.kind === "call" && !block.hasArguments) this.#chunks.callArguments(CHOICE, block.callIndex, "{}");
   }
 
   #messageDelta(event: JsonObject): void {
@@ -229,7 +187,7 @@ export class AnthropicStream implements StreamDecoder<Chunk> {
   #stop(): void {
     this.isDone = true;
     if (!this.#isStopping) return;
-    for (const index of [...this.#blocks.keys()]) this.#closeBlock(index);
+    this.#blocks.closeAll();
     this.#chunks.finish(CHOICE, finishReasonOf(this.#stopReason, this.#chunks.hasCalls(CHOICE)));
   }
 }

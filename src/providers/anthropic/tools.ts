@@ -1,12 +1,11 @@
-import { allowedTools, namedFunction } from "../allowed-tools.js";
-import { malformed } from "../malformed.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { missingFeature } from "../openai/request.js";
-import type { DroppedFields } from "../parameters.js";
-import { JSON_TOOL } from "./blocks.js";
+import { allowedTools, namedFunction } from "../shared/allowed-tools.js";
+import { JSON_TOOL } from "../shared/claude/blocks.js";
+import type { ModelFacts } from "../shared/claude/model-facts.js";
+import { narrowSchema } from "../shared/claude/schema.js";
+import type { DroppedFields } from "../shared/encoded-body.js";
+import { malformed, missingFeature } from "../shared/invalid-request.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
 import { cacheMark } from "./content.js";
-import type { ModelFacts } from "./model-facts.js";
-import { narrowSchema } from "./schema.js";
 
 /** The tools of a request in Anthropic's words. */
 export interface ToolPlan {

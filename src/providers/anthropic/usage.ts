@@ -1,5 +1,5 @@
 import type { Usage } from "../../protocol/usage.js";
-import { isJsonObject } from "../openai/json-object.js";
+import { isJsonObject } from "../shared/json-object.js";
 
 const isCount = (value: unknown): value is number =>
   typeof value === "number" && Number.isSafeInteger(value) && value >= 0;

@@ -1,8 +1,7 @@
-import { type DataUrl, parseDataUrl } from "../data-url.js";
-import { malformed } from "../malformed.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { missingFeature } from "../openai/request.js";
-import type { DroppedFields } from "../parameters.js";
+import { type DataUrl, parseDataUrl } from "../shared/data-url.js";
+import type { DroppedFields } from "../shared/encoded-body.js";
+import { malformed, missingFeature } from "../shared/invalid-request.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
 import type { ModelFacts } from "./models.js";
 
 /** A content block of Converse: an object with exactly one key. */

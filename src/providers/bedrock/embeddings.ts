@@ -2,18 +2,18 @@ import { badResponse } from "../../errors/upstream-error.js";
 import type { EmbeddingReply } from "../../protocol/embeddings.js";
 import type { FeatureName } from "../../protocol/features.js";
 import type { RequestBody } from "../../protocol/operations.js";
-import { malformed } from "../malformed.js";
-import { repairEmbeddings } from "../openai/embeddings.js";
-import { isJsonObject, type JsonObject } from "../openai/json-object.js";
-import { type EncodedBody, missingFeature } from "../openai/request.js";
-import { DroppedFields, ParameterRules } from "../parameters.js";
-import type { AttemptContext, ProviderSettings, WholeResponse } from "../provider.js";
-import { numberVector } from "../vector.js";
+import type { AttemptContext, EmbeddingLimits, ProviderSettings, WholeResponse } from "../provider.js";
+import { repairEmbeddings } from "../shared/embeddings.js";
+import { DroppedFields, type EncodedBody } from "../shared/encoded-body.js";
+import { malformed, missingFeature } from "../shared/invalid-request.js";
+import { isJsonObject, type JsonObject } from "../shared/json-object.js";
+import { ParameterRules } from "../shared/parameters.js";
+import { numberVector } from "../shared/vector.js";
 import { type EmbeddingFamily, embeddingFamily } from "./models.js";
 import { type BedrockSettings, INPUT_TYPES, type InputType } from "./options.js";
 import { parameters } from "./parameters.js";
 
-/** Texts that one call may carry. Titan and Nova take one: several would have to be several calls. */
+/** Texts that one call may carry. */
 const MAX_TEXTS: Readonly<Record<EmbeddingFamily, number>> = {
   "titan-v1": 1,
   "titan-v2": 1,
@@ -37,6 +37,12 @@ const NOVA_PURPOSES: Readonly<Record<InputType, string>> = {
   classification: "CLASSIFICATION",
   clustering: "CLUSTERING",
 };
+
+/** @param model - The model, or what is behind its profile. */
+export function embeddingLimits(model: string): EmbeddingLimits | undefined {
+  const family = embeddingFamily(model);
+  return family && { inputs: MAX_TEXTS[family] };
+}
 
 /** One embeddings request, in words that no model uses. */
 interface EmbeddingTask {
@@ -115,6 +121,7 @@ function textsOf(input: unknown, most: number): readonly string[] {
   if (!texts.every((text): text is string => typeof text === "string")) {
     throw missingFeature("this deployment takes texts only, no token ids", "input");
   }
+  // The router splits what is more; here texts would be lost.
   if (texts.length > most) {
     throw missingFeature(`this model takes ${most === 1 ? "one text" : `at most ${most} texts`} per request`, "input");
   }

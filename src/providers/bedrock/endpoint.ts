@@ -1,5 +1,5 @@
-import { parseBaseUrl } from "../openai/url.js";
 import { ProviderOptionError, type ProviderSettings } from "../provider.js";
+import { parseBaseUrl } from "../shared/base-url.js";
 
 /** Where one deployment's requests go, and the region that they are signed for. */
 export interface Endpoint {

@@ -2,8 +2,8 @@ import { errorClassOfStatus, errorClassOfText } from "../../errors/classify.js";
 import { retryAfterMs } from "../../errors/retry-after.js";
 import { type ErrorClass, UpstreamError } from "../../errors/upstream-error.js";
 import { exceedsDepth } from "../../protocol/json.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
 import type { WholeResponse } from "../provider.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
 
 /**
  * Exceptions with one meaning, by name in lower case: of HTTP errors they stand in a header, of streams they come in

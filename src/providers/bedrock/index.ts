@@ -1,13 +1,13 @@
 import { UpstreamError } from "../../errors/upstream-error.js";
 import type { FeatureName } from "../../protocol/features.js";
+import { features } from "../../protocol/features.js";
 import type { Operation } from "../../protocol/operations.js";
-import { CredentialHeader } from "../credential-header.js";
-import { withLegacyCompletions } from "../legacy-completions.js";
-import { features } from "../openai/request.js";
-import { modelPathSegment } from "../openai/surface.js";
 import type { EncodedRequest, FeatureSupport, Provider, ProviderSettings, WireUpstream } from "../provider.js";
+import { modelPathSegment } from "../shared/base-url.js";
+import { CredentialHeader } from "../shared/credential-header.js";
+import { withLegacyCompletions } from "../shared/legacy-completions.js";
 import { eventStreamCodec, loadEventStreamCodec } from "./aws.js";
-import { EMBEDDING_DROPS, EmbeddingWriter } from "./embeddings.js";
+import { EMBEDDING_DROPS, EmbeddingWriter, embeddingLimits } from "./embeddings.js";
 import { type Endpoint, endpointOf } from "./endpoint.js";
 import { errorOfResponse } from "./errors.js";
 import { embeddingFamily, modelFacts } from "./models.js";
@@ -90,6 +90,7 @@ function connect(settings: ProviderSettings, own: BedrockSettings, endpoint: End
     },
     decodeReply: (response, context) => decodeReply(response, context, baseModel),
     openStream: (context) => new BedrockStream(context, eventStreamCodec(), baseModel),
+    embeddingLimits: ({ model }) => embeddingLimits(baseModel ?? model),
     decodeError: (response, context) => errorOfResponse(response, context.clock.wallNow()),
     modelList: controlOrigin === undefined ? undefined : modelListAt(controlOrigin),
   };

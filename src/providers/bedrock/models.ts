@@ -1,4 +1,4 @@
-import { type ModelFacts as ClaudeFacts, modelFacts as claudeFacts } from "../anthropic/model-facts.js";
+import { type ModelFacts as ClaudeFacts, modelFacts as claudeFacts } from "../shared/claude/model-facts.js";
 
 /** What differs between the models, as far as requests must know. */
 export interface ModelFacts {

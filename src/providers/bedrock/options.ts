@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { Secret } from "../../internal/secret.js";
-import { parseOwnOptions } from "../own-options.js";
 import { ProviderOptionError, type ProviderSettings } from "../provider.js";
+import { parseOwnOptions } from "../shared/own-options.js";
 
 /** Keys of AWS, as the credential providers of its SDK give them. */
 export interface AwsCredentials {

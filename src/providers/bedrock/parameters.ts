@@ -1,50 +1,12 @@
-import type { ChatRequest } from "../../protocol/chat.js";
-import type { EmbeddingRequest } from "../../protocol/embeddings.js";
-import type { DialectParameters, ParameterTreatment } from "../parameters.js";
+import { type DialectParameters, translatedChat, translatedEmbeddings } from "../shared/parameters.js";
 
-/** docs/providers.md shows these tables. */
+/** docs/providers.md shows these tables. Model and stream are in the path. */
 export const parameters = {
   "chat.completions": {
-    // In the path, as is whether the answer is streamed.
-    model: "translated",
-    messages: "translated",
-    stream: "translated",
-    stream_options: "translated",
-    max_completion_tokens: "translated",
-    max_tokens: "translated",
-    temperature: "translated",
-    top_p: "translated",
-    top_k: "translated",
-    n: "refused",
-    stop: "translated",
-    presence_penalty: "dropped",
-    frequency_penalty: "dropped",
-    logit_bias: "dropped",
-    logprobs: "dropped",
-    top_logprobs: "dropped",
-    seed: "dropped",
-    response_format: "translated",
-    tools: "translated",
-    tool_choice: "translated",
-    parallel_tool_calls: "translated",
-    functions: "refused",
-    function_call: "refused",
-    reasoning_effort: "translated",
+    ...translatedChat,
     thinking: "translated",
-    verbosity: "dropped",
-    modalities: "refused",
-    audio: "refused",
-    prediction: "dropped",
-    web_search_options: "refused",
     service_tier: "translated",
-    store: "dropped",
     metadata: "translated",
-    user: "dropped",
-    safety_identifier: "dropped",
-    prompt_cache_key: "dropped",
-    prompt_cache_retention: "dropped",
-    prompt_cache_options: "dropped",
-    moderation: "dropped",
     additionalModelRequestFields: "translated",
     // Bedrock's own names for what stands above: guards read OpenAI's only.
     system: "dropped",
@@ -54,13 +16,6 @@ export const parameters = {
     requestMetadata: "dropped",
     // The deployment's is used.
     guardrailConfig: "dropped",
-  } satisfies Record<keyof ChatRequest, ParameterTreatment> & Record<string, ParameterTreatment>,
-  embeddings: {
-    model: "translated",
-    input: "translated",
-    encoding_format: "translated",
-    dimensions: "translated",
-    user: "dropped",
-    input_type: "translated",
-  } satisfies Record<keyof EmbeddingRequest, ParameterTreatment> & Record<string, ParameterTreatment>,
+  },
+  embeddings: { ...translatedEmbeddings, input_type: "translated" },
 } as const satisfies DialectParameters;

@@ -1,22 +1,21 @@
 import type { RequestBody } from "../../protocol/operations.js";
-import { JSON_TOOL } from "../anthropic/blocks.js";
-import { type AnthropicSettings, anthropicSettings } from "../anthropic/options.js";
-import { planReasoning } from "../anthropic/reasoning.js";
-import { type FormatPlan, planFormat } from "../anthropic/response-format.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { type EncodedBody, isNeutral, missingFeature } from "../openai/request.js";
-import { DroppedFields, ParameterRules } from "../parameters.js";
 import type { AttemptContext, ProviderSettings } from "../provider.js";
+import { JSON_TOOL } from "../shared/claude/blocks.js";
+import { refusePrefill } from "../shared/claude/prefill.js";
+import { planReasoning } from "../shared/claude/reasoning.js";
+import { type FormatPlan, planFormat } from "../shared/claude/response-format.js";
+import { DroppedFields, type EncodedBody } from "../shared/encoded-body.js";
+import { maxTokensOf } from "../shared/generation-limits.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
+import { isNeutral } from "../shared/neutral.js";
+import { ParameterRules } from "../shared/parameters.js";
 import { ContentConverter } from "./content.js";
 import { asClaudeMessages, type Conversation, convertMessages } from "./messages.js";
 import { type ModelFacts, modelFacts } from "./models.js";
 import type { BedrockSettings } from "./options.js";
 import { parameters } from "./parameters.js";
-import { addSampling, maxTokensOf } from "./sampling.js";
+import { addSampling } from "./sampling.js";
 import { planTools, type ToolPlan } from "./tools.js";
-
-/** What Anthropic's dialect would be set to: its rules for thinking are the same here. */
-const CLAUDE_SETTINGS: AnthropicSettings = anthropicSettings({});
 
 /** Writes the chat bodies of one deployment; streamed and whole answers have the same. Callers' bodies are never changed. */
 export class RequestWriter {
@@ -38,7 +37,7 @@ export class RequestWriter {
     const wire = this.#rules.forwarded(body, report);
     const content = new ContentConverter(facts, report);
     const conversation = convertMessages(body.messages, facts, content, report);
-    refusePrefill(conversation, facts);
+    if (facts.claude) refusePrefill(conversation.messages, facts.claude);
     const tools = planTools(body, { facts, calledTools: conversation.calledTools, content, report });
     const format = formatOf(body.response_format, facts, tools, report);
     const modelFields = this.#modelFields(body, facts, conversation, tools, format, report);
@@ -72,7 +71,6 @@ export class RequestWriter {
     if (facts.claude) {
       const { thinking, effort } = planReasoning(body, {
         facts: facts.claude,
-        settings: CLAUDE_SETTINGS,
         maxTokens: maxTokensOf(body) ?? Number.POSITIVE_INFINITY,
         forcesTool: isForced || format.kind === "tool",
         messages: asClaudeMessages(messages),
@@ -107,12 +105,6 @@ function effortFields(effort: unknown, { reasoning }: ModelFacts, report: Droppe
   // Not to reason is what models do that cannot, and those that are not asked to; OpenAI's always do.
   if (effort !== "none" || reasoning === "effort") report.add("reasoning_effort");
   return {};
-}
-
-/** Newer models of Anthropic's do not continue an answer that the caller began. */
-function refusePrefill({ messages }: Conversation, { claude }: ModelFacts): void {
-  if (!claude || claude.takesPrefill || messages.at(-1)?.role !== "assistant") return;
-  throw missingFeature("this model does not continue an assistant message", "messages");
 }
 
 /** Other models than Anthropic's take the schema as it is, if they take one. */

@@ -1,7 +1,8 @@
-import { isThinking } from "../anthropic/reasoning.js";
-import { isJsonObject, type JsonObject } from "../openai/json-object.js";
-import { isNeutral } from "../openai/request.js";
-import type { DroppedFields } from "../parameters.js";
+import { isThinking } from "../shared/claude/reasoning.js";
+import { samplingOf } from "../shared/claude/sampling.js";
+import type { DroppedFields } from "../shared/encoded-body.js";
+import { maxTokensOf, stopSequences } from "../shared/generation-limits.js";
+import { isJsonObject, type JsonObject } from "../shared/json-object.js";
 import type { ModelFacts } from "./models.js";
 
 /**
@@ -21,21 +22,12 @@ export function addSampling(
   const maxTokens = maxTokensOf(body);
   if (maxTokens !== undefined) inference.maxTokens = maxTokens;
 
-  const { claude } = facts;
-  const isGone = claude?.sampling === "none";
   const thinks = isJsonObject(modelFields.thinking) && isThinking(modelFields.thinking);
-  if (typeof body.temperature === "number") {
-    const temperature = Math.min(1, body.temperature);
-    if (temperature !== body.temperature) report.add("temperature");
-    if (!isGone && !thinks) inference.temperature = temperature;
-    else if (temperature !== 1) report.add("temperature");
-  }
-  if (typeof body.top_p === "number") {
-    const isAlone = claude === undefined || claude.sampling === "all" || inference.temperature === undefined;
-    if (!isGone && isAlone && (!thinks || body.top_p >= 0.95)) inference.topP = body.top_p;
-    else if (!isNeutral("top_p", body.top_p)) report.add("top_p");
-  }
-  if (typeof body.top_k === "number") addTopK(body.top_k, isGone || thinks ? "none" : facts.topK, modelFields, report);
+  // The range of `temperature` is the same for all models here.
+  const { temperature, topP, topK } = samplingOf(body, { takes: facts.claude?.sampling ?? "all", thinks }, report);
+  if (temperature !== undefined) inference.temperature = temperature;
+  if (topP !== undefined) inference.topP = topP;
+  if (topK !== undefined) addTopK(topK, facts.topK, modelFields, report);
 
   const stops = stopSequences(body.stop, report);
   if (stops.length > 0) inference.stopSequences = stops;
@@ -47,18 +39,4 @@ function addTopK(topK: number, place: ModelFacts["topK"], fields: JsonObject, re
   else if (place === "nova") {
     fields.inferenceConfig = { ...(isJsonObject(fields.inferenceConfig) ? fields.inferenceConfig : {}), topK };
   } else report.add("top_k");
-}
-
-/** Sequences of whitespace only are refused. */
-function stopSequences(stop: unknown, report: DroppedFields): string[] {
-  if (stop === undefined || stop === null) return [];
-  const given = Array.isArray(stop) ? stop : [stop];
-  const usable = given.filter((sequence): sequence is string => typeof sequence === "string" && sequence.trim() !== "");
-  if (usable.length < given.length) report.add("stop");
-  return usable;
-}
-
-export function maxTokensOf({ max_completion_tokens: newer, max_tokens: older }: JsonObject): number | undefined {
-  if (typeof newer === "number") return newer;
-  return typeof older === "number" ? older : undefined;
 }

@@ -1,11 +1,12 @@
 import type { EventStreamCodec } from "@smithy/eventstream-codec";
-import { badResponse, unreachable } from "../../errors/upstream-error.js";
+import { unreachable } from "../../errors/upstream-error.js";
 import type { Chunk } from "../../protocol/operations.js";
-import { ChatChunks } from "../chat-chunks.js";
-import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../openai/json-object.js";
-import { argumentsText } from "../openai/tool-calls.js";
-import { laterUsage } from "../openai/usage.js";
 import type { AttemptContext, StreamDecoder, StreamSummary } from "../provider.js";
+import { ChatChunks } from "../shared/chat-chunks.js";
+import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../shared/json-object.js";
+import { type OpenBlock, OpenBlocks } from "../shared/open-blocks.js";
+import { argumentsText } from "../shared/tool-call.js";
+import { laterUsage } from "../shared/usage.js";
 import { errorOfException } from "./errors.js";
 import { type Frame, FrameReader } from "./frames.js";
 import { type ModelFacts, modelFacts } from "./models.js";
@@ -14,18 +15,8 @@ import { finishReasonOf } from "./stop-reason.js";
 import { isJsonTool } from "./tools.js";
 import { usageOf } from "./usage.js";
 
-/** Blocks that may be open at the same time (S27); the service opens one after the other. */
-const MAX_OPEN_BLOCKS = 128;
 /** A message is the only choice. */
 const CHOICE = 0;
-
-/** A content block that was announced; blocks of text and of thoughts are not. */
-type OpenBlock =
-  | { readonly kind: "call"; readonly callIndex: number; hasArguments: boolean }
-  /** The tool that stands for structured outputs: its input is the content. */
-  | { readonly kind: "answer" }
-  /** Of what the caller did not ask for. */
-  | { readonly kind: "skipped" };
 
 /**
  * Turns the events of one ConverseStream into chunks.
@@ -37,8 +28,8 @@ export class BedrockStream implements StreamDecoder<Chunk> {
   readonly #facts: ModelFacts;
   readonly #chunks: ChatChunks;
   readonly #reader: FrameReader;
-  readonly #blocks = new Map<number, OpenBlock>();
-  #lastBlock = -1;
+  /** Those that were announced; blocks of text and of thoughts are not. */
+  readonly #blocks: OpenBlocks;
   /**
    * The message has stopped. Its finish reason is sent with the usage, which comes behind it, or at the end of the body: a
    * stream that breaks has none (wire S4).
@@ -51,6 +42,7 @@ export class BedrockStream implements StreamDecoder<Chunk> {
     this.#context = context;
     this.#facts = modelFacts(baseModel ?? context.model);
     this.#chunks = new ChatChunks(context);
+    this.#blocks = new OpenBlocks(this.#chunks);
     this.#reader = new FrameReader(codec, (frame) => {
       this.#onFrame(frame);
       return !this.isDone;
@@ -117,19 +109,15 @@ export class BedrockStream implements StreamDecoder<Chunk> {
   }
 
   #blockEvent(type: "contentBlockStart" | "contentBlockDelta" | "contentBlockStop", event: JsonObject): void {
-    const { contentBlockIndex: given } = event;
-    // Events without an index belong to the block that was last opened.
-    const index = typeof given === "number" ? given : this.#lastBlock + (type === "contentBlockStart" ? 1 : 0);
-    if (type === "contentBlockStop") this.#closeBlock(index);
-    else if (type === "contentBlockStart") this.#openBlock(index, event.start);
-    else if (isJsonObject(event.delta)) this.#delta(index, event.delta);
+    const { contentBlockIndex: given, start, delta } = event;
+    if (type === "contentBlockStart") this.#blocks.open(given, () => this.#beginBlock(start));
+    else if (type === "contentBlockStop") this.#blocks.close(this.#blocks.indexOf(given));
+    else if (isJsonObject(delta)) this.#delta(this.#blocks.indexOf(given), delta);
   }
 
-  #openBlock(index: number, start: unknown): void {
-    if (this.#blocks.size >= MAX_OPEN_BLOCKS) throw badResponse("the stream opens too many blocks");
-    this.#lastBlock = index;
+  #beginBlock(start: unknown): OpenBlock {
     const call = isJsonObject(start) && isJsonObject(start.toolUse) ? start.toolUse : undefined;
-    this.#blocks.set(index, call ? this.#beginCall(call) : { kind: "skipped" });
+    return call ? this.#beginCall(call) : { kind: "skipped" };
   }
 
   #beginCall({ toolUseId, name: given }: JsonObject): OpenBlock {
@@ -142,7 +130,7 @@ export class BedrockStream implements StreamDecoder<Chunk> {
   #delta(index: number, delta: JsonObject): void {
     if (typeof delta.text === "string") this.#chunks.text(CHOICE, delta.text);
     else if (isJsonObject(delta.reasoningContent)) this.#reasoning(index, delta.reasoningContent);
-    else if (isJsonObject(delta.toolUse)) this.#arguments(this.#blocks.get(index), argumentsText(delta.toolUse.input));
+    else if (isJsonObject(delta.toolUse)) this.#blocks.input(index, argumentsText(delta.toolUse.input));
   }
 
   #reasoning(index: number, { text, signature, redactedContent: redacted }: JsonObject): void {
@@ -151,30 +139,6 @@ export class BedrockStream implements StreamDecoder<Chunk> {
       this.#chunks.reasoningDetails(CHOICE, { type: "reasoning.text", ...signed(String(signature), index) });
     }
     if (textOf(redacted) !== undefined) this.#chunks.reasoningDetails(CHOICE, redactedDetail(String(redacted), index));
-  }
-
-  #arguments(block: OpenBlock | undefined, fragment: string): void {
-    switch (block?.kind) {
-      case "call":
-        if (fragment !== "") block.hasArguments = true;
-        this.#chunks.callArguments(CHOICE, block.callIndex, fragment);
-        return;
-      case "answer":
-        this.#chunks.text(CHOICE, fragment);
-        return;
-      case "skipped":
-        return;
-      default:
-        // Half of a call must not pass for all of it.
-        throw badResponse("the stream has arguments of a tool call that it did not announce");
-    }
-  }
-
-  #closeBlock(index: number): void {
-    const block = this.#blocks.get(index);
-    this.#blocks.delete(index);
-    // A call without arguments has empty ones, which are JSON all the same.
-    if (block?.kind === "call" && !block.hasArguments) this.#chunks.callArguments(CHOICE, block.callIndex, "{}");
   }
 
   #metadata({ usage }: JsonObject): void {
@@ -186,7 +150,7 @@ export class BedrockStream implements StreamDecoder<Chunk> {
   }
 
   #finish(): void {
-    for (const index of [...this.#blocks.keys()]) this.#closeBlock(index);
+    this.#blocks.closeAll();
     this.#chunks.finish(CHOICE, finishReasonOf(this.#stopReason, this.#chunks.hasCalls(CHOICE)));
   }
 }

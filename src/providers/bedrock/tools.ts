@@ -1,10 +1,9 @@
-import { allowedTools, namedFunction } from "../allowed-tools.js";
-import { JSON_TOOL } from "../anthropic/blocks.js";
-import { narrowSchema } from "../anthropic/schema.js";
-import { malformed } from "../malformed.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { missingFeature } from "../openai/request.js";
-import type { DroppedFields } from "../parameters.js";
+import { allowedTools, namedFunction } from "../shared/allowed-tools.js";
+import { JSON_TOOL } from "../shared/claude/blocks.js";
+import { narrowSchema } from "../shared/claude/schema.js";
+import type { DroppedFields } from "../shared/encoded-body.js";
+import { malformed, missingFeature } from "../shared/invalid-request.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
 import type { Block, ContentConverter } from "./content.js";
 import type { ModelFacts } from "./models.js";
 

@@ -1,7 +1,7 @@
 import { badResponse } from "../../errors/upstream-error.js";
 import type { ChoiceLogprobs, TokenLogprob } from "../../protocol/chat.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { argumentsText } from "../openai/tool-calls.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
+import { argumentsText } from "../shared/tool-call.js";
 import { REASONING_FORMAT } from "./parts.js";
 
 /** A function call of an answer. */

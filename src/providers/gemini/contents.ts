@@ -1,8 +1,7 @@
-import { malformed } from "../malformed.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { missingFeature } from "../openai/request.js";
-import { parsedObject, toolInput } from "../tool-input.js";
-import { Turns } from "../turns.js";
+import { malformed, missingFeature } from "../shared/invalid-request.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
+import { parsedObject, toolInput } from "../shared/tool-input.js";
+import { Turns } from "../shared/turns.js";
 import type { ModelFacts } from "./model-facts.js";
 import { contentParts, type Part, type PartRequest, REASONING_FORMAT, textContent, textParts } from "./parts.js";
 

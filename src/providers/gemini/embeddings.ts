@@ -1,18 +1,18 @@
 import { badResponse } from "../../errors/upstream-error.js";
 import type { EmbeddingReply } from "../../protocol/embeddings.js";
 import type { RequestBody } from "../../protocol/operations.js";
-import { malformed } from "../malformed.js";
-import { encodeVector } from "../openai/embeddings.js";
-import { isJsonObject, type JsonObject } from "../openai/json-object.js";
-import { type EncodedBody, missingFeature } from "../openai/request.js";
-import { DroppedFields, ParameterRules } from "../parameters.js";
-import type { AttemptContext, ProviderSettings } from "../provider.js";
-import { numberVector } from "../vector.js";
+import type { AttemptContext, EmbeddingLimits, ProviderSettings } from "../provider.js";
+import { encodeVector } from "../shared/embeddings.js";
+import { DroppedFields, type EncodedBody } from "../shared/encoded-body.js";
+import { malformed, missingFeature } from "../shared/invalid-request.js";
+import { isJsonObject, type JsonObject } from "../shared/json-object.js";
+import { ParameterRules } from "../shared/parameters.js";
+import { numberVector } from "../shared/vector.js";
 import type { GeminiSettings } from "./options.js";
 import { parameters } from "./parameters.js";
 
-/** Texts that one call may carry. */
-const MAX_TEXTS = 100;
+/** What one call may carry. */
+export const EMBEDDING_LIMITS: EmbeddingLimits = { inputs: 100 };
 
 export interface EncodedEmbeddings extends EncodedBody {
   readonly verb: "embedContent" | "batchEmbedContents";
@@ -60,7 +60,9 @@ function textsOf(input: unknown): readonly string[] {
   if (!input.every((text): text is string => typeof text === "string")) {
     throw missingFeature("this deployment takes texts only, no token ids", "input");
   }
-  if (input.length > MAX_TEXTS) throw missingFeature(`this deployment takes at most ${MAX_TEXTS} texts`, "input");
+  if (input.length > EMBEDDING_LIMITS.inputs) {
+    throw missingFeature(`this deployment takes at most ${EMBEDDING_LIMITS.inputs} texts per request`, "input");
+  }
   return input;
 }
 

@@ -1,9 +1,9 @@
 import type { ErrorClass, UpstreamError } from "../../errors/upstream-error.js";
-import { errorOfResponse } from "../openai/errors.js";
-import type { ErrorFacts } from "../openai/facts.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import type { ReportedError } from "../openai/reported-error.js";
 import type { WholeResponse } from "../provider.js";
+import type { ErrorFacts } from "../shared/errors.js";
+import { errorOfResponse } from "../shared/errors.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
+import type { ReportedError } from "../shared/reported-error.js";
 
 /** Google's words for a failure: they decide where there is no status, as in a stream. */
 const STATUSES: ReadonlyMap<unknown, ErrorClass> = new Map<unknown, ErrorClass>([

@@ -1,7 +1,7 @@
-import { jsonInstruction } from "../json-instruction.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { missingFeature } from "../openai/request.js";
-import type { DroppedFields } from "../parameters.js";
+import type { DroppedFields } from "../shared/encoded-body.js";
+import { missingFeature } from "../shared/invalid-request.js";
+import { jsonInstruction } from "../shared/json-instruction.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
 import type { ModelFacts } from "./model-facts.js";
 
 /** Fields that have another name and nothing else. */

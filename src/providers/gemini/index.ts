@@ -1,9 +1,5 @@
 import type { FeatureName } from "../../protocol/features.js";
-import { CredentialHeader } from "../credential-header.js";
-import { type ChatUpstream, withLegacyCompletions } from "../legacy-completions.js";
-import { features } from "../openai/request.js";
-import { modelPathSegment } from "../openai/surface.js";
-import { parseBaseUrl } from "../openai/url.js";
+import { features } from "../../protocol/features.js";
 import {
   type EncodedRequest,
   type FeatureSupport,
@@ -11,12 +7,15 @@ import {
   ProviderOptionError,
   type ProviderSettings,
 } from "../provider.js";
-import { EmbeddingWriter } from "./embeddings.js";
+import { modelPathSegment, parseBaseUrl } from "../shared/base-url.js";
+import { CredentialHeader } from "../shared/credential-header.js";
+import { type ChatUpstream, withLegacyCompletions } from "../shared/legacy-completions.js";
+import { EMBEDDING_LIMITS, EmbeddingWriter } from "./embeddings.js";
 import { errorOfGemini } from "./errors.js";
 import { modelFacts } from "./model-facts.js";
 import { geminiOptionNames, geminiSettings } from "./options.js";
 import { RequestWriter } from "./request.js";
-import { decodeModelList, decodeReply } from "./response.js";
+import { decodeModelList, decodeReply, nextPageToken } from "./response.js";
 import { GeminiStream } from "./stream.js";
 
 const BASE_URL = "https://generativelanguage.googleapis.com/v1beta";
@@ -83,9 +82,16 @@ function connect(settings: ProviderSettings): ChatUpstream {
     authorize: (request, apiKey) => credential.addTo(request, apiKey),
     decodeReply,
     openStream: (context) => new GeminiStream(context),
+    embeddingLimits: () => EMBEDDING_LIMITS,
     decodeError: (response, context) => errorOfGemini(response, context.clock.wallNow()),
-    // A page holds more models than there are.
-    modelList: { request: get("?pageSize=1000"), decode: decodeModelList },
+    modelList: {
+      request: get("?pageSize=1000"),
+      decode: decodeModelList,
+      nextPage(text) {
+        const token = nextPageToken(text);
+        return token === undefined ? undefined : get(`?pageSize=1000&pageToken=${encodeURIComponent(token)}`);
+      },
+    },
     healthProbe: get("?pageSize=1"),
   };
 }

@@ -1,48 +1,16 @@
-import type { ChatRequest } from "../../protocol/chat.js";
-import type { EmbeddingRequest } from "../../protocol/embeddings.js";
-import type { DialectParameters, ParameterTreatment } from "../parameters.js";
+import { type DialectParameters, translatedChat, translatedEmbeddings } from "../shared/parameters.js";
 
 /** docs/providers.md shows these tables. */
 export const parameters = {
   "chat.completions": {
-    model: "translated",
-    messages: "translated",
-    stream: "translated",
-    stream_options: "translated",
-    max_completion_tokens: "translated",
-    max_tokens: "translated",
-    temperature: "translated",
-    top_p: "translated",
-    top_k: "translated",
+    ...translatedChat,
     n: "translated",
-    stop: "translated",
     presence_penalty: "translated",
     frequency_penalty: "translated",
-    logit_bias: "dropped",
     logprobs: "translated",
     top_logprobs: "translated",
     seed: "translated",
-    response_format: "translated",
-    tools: "translated",
-    tool_choice: "translated",
     parallel_tool_calls: "dropped",
-    functions: "refused",
-    function_call: "refused",
-    reasoning_effort: "translated",
-    verbosity: "dropped",
-    modalities: "refused",
-    audio: "refused",
-    prediction: "dropped",
-    web_search_options: "refused",
-    service_tier: "dropped",
-    store: "dropped",
-    metadata: "dropped",
-    user: "dropped",
-    safety_identifier: "dropped",
-    prompt_cache_key: "dropped",
-    prompt_cache_retention: "dropped",
-    prompt_cache_options: "dropped",
-    moderation: "dropped",
     // Gemini's own names for what is translated or configured: guards read messages only.
     contents: "dropped",
     systemInstruction: "dropped",
@@ -53,15 +21,11 @@ export const parameters = {
     tool_config: "dropped",
     safetySettings: "dropped",
     safety_settings: "dropped",
-  } satisfies Record<keyof ChatRequest, ParameterTreatment> & Record<string, ParameterTreatment>,
+  },
   embeddings: {
-    model: "translated",
-    input: "translated",
-    encoding_format: "translated",
-    dimensions: "translated",
-    user: "dropped",
+    ...translatedEmbeddings,
     // Gemini's own names for the input.
     content: "dropped",
     requests: "dropped",
-  } satisfies Record<keyof EmbeddingRequest, ParameterTreatment> & Record<string, ParameterTreatment>,
+  },
 } as const satisfies DialectParameters;

@@ -1,8 +1,9 @@
 import type { RequestBody } from "../../protocol/operations.js";
-import { isJsonObject, type JsonObject } from "../openai/json-object.js";
-import type { EncodedBody } from "../openai/request.js";
-import { DroppedFields, ParameterRules } from "../parameters.js";
 import type { AttemptContext, ProviderSettings } from "../provider.js";
+import type { EncodedBody } from "../shared/encoded-body.js";
+import { DroppedFields } from "../shared/encoded-body.js";
+import { isJsonObject, type JsonObject } from "../shared/json-object.js";
+import { ParameterRules } from "../shared/parameters.js";
 import { type Conversation, convertMessages } from "./contents.js";
 import { addResponseFormat, generationConfig } from "./generation-config.js";
 import { type ModelFacts, modelFacts } from "./model-facts.js";

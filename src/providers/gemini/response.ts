@@ -3,16 +3,16 @@ import { type Random, randomId } from "../../internal/random.js";
 import type { ChatChoice, ChatCompletion, FunctionToolCall, ReplyMessage } from "../../protocol/chat.js";
 import type { Model } from "../../protocol/models.js";
 import type { Reply } from "../../protocol/operations.js";
-import { errorOfAnswer } from "../openai/errors.js";
+import type { AttemptContext, WholeResponse } from "../provider.js";
+import { errorOfAnswer } from "../shared/errors.js";
 import {
   isJsonObject,
   type JsonObject,
   parseUpstreamJson,
   parseUpstreamObject,
   textOf,
-} from "../openai/json-object.js";
-import { boundedIndex } from "../openai/tool-calls.js";
-import type { AttemptContext, WholeResponse } from "../provider.js";
+} from "../shared/json-object.js";
+import { boundedIndex } from "../shared/tool-call.js";
 import { type CandidateCall, logprobsOf, type PartSink, partsOf, readPart } from "./candidate-parts.js";
 import { decodeEmbeddings } from "./embeddings.js";
 import { errorFacts } from "./errors.js";
@@ -135,4 +135,9 @@ export function decodeModelList(text: string): Model[] {
       ? []
       : [{ id: name.replace(/^models\//, ""), object: "model", created: 0, owned_by: "google" }];
   });
+}
+
+/** What the next page of a model list is asked for with; `undefined`: there is none. */
+export function nextPageToken(text: string): string | undefined {
+  return textOf(parseUpstreamObject(text, "the model list").nextPageToken) || undefined;
 }

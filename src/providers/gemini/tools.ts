@@ -1,8 +1,7 @@
-import { allowedTools, namedFunction } from "../allowed-tools.js";
-import { malformed } from "../malformed.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { missingFeature } from "../openai/request.js";
-import type { DroppedFields } from "../parameters.js";
+import { allowedTools, namedFunction } from "../shared/allowed-tools.js";
+import type { DroppedFields } from "../shared/encoded-body.js";
+import { malformed, missingFeature } from "../shared/invalid-request.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
 
 /** The tools of a request in Gemini's words. */
 export interface ToolPlan {

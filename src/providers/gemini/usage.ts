@@ -1,5 +1,5 @@
 import type { Usage } from "../../protocol/usage.js";
-import { isJsonObject } from "../openai/json-object.js";
+import { isJsonObject } from "../shared/json-object.js";
 
 /**
  * Token counts in OpenAI's terms (wire C7).

@@ -1,5 +1,5 @@
 import { UpstreamError } from "../../errors/upstream-error.js";
-import type { ErrorFacts } from "../openai/facts.js";
+import type { ErrorFacts } from "../shared/errors.js";
 
 /**
  * Errors are `{"error": "text"}`: the status tells the class, in a stream the text does.

@@ -1,12 +1,12 @@
 import type { FeatureName } from "../../protocol/features.js";
-import { CredentialHeader } from "../credential-header.js";
-import { type ChatUpstream, withLegacyCompletions } from "../legacy-completions.js";
-import { errorOfResponse } from "../openai/errors.js";
-import { ollamaV1 } from "../openai/facts/ollama.js";
+import { features } from "../../protocol/features.js";
+import { ollamaV1, withoutLatest } from "../openai/facts/ollama.js";
 import { openaiProvider } from "../openai/index.js";
-import { features } from "../openai/request.js";
-import { parseBaseUrl } from "../openai/url.js";
 import { type EncodedRequest, type Provider, ProviderOptionError, type ProviderSettings } from "../provider.js";
+import { parseBaseUrl } from "../shared/base-url.js";
+import { CredentialHeader } from "../shared/credential-header.js";
+import { errorOfResponse } from "../shared/errors.js";
+import { type ChatUpstream, withLegacyCompletions } from "../shared/legacy-completions.js";
 import { errorFacts } from "./errors.js";
 import { contextTokens, type OllamaSettings, ollamaOptionNames, ollamaSettings } from "./options.js";
 import { RequestWriter } from "./request.js";
@@ -90,7 +90,7 @@ function connect(settings: ProviderSettings, own: OllamaSettings): ChatUpstream 
     decodeReply: (response, context) => decodeReply(response, context, promptLimit),
     openStream: (context) => new OllamaStream(context, promptLimit),
     decodeError: (response, context) => errorOfResponse(errorFacts, response, context.clock.wallNow()),
-    modelList: { request: get("tags"), decode: decodeModelList },
+    modelList: { request: get("tags"), decode: decodeModelList, otherNameOf: withoutLatest },
     healthProbe: get("version"),
   };
 }

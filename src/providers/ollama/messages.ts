@@ -1,9 +1,8 @@
-import { parseDataUrl } from "../data-url.js";
-import { malformed } from "../malformed.js";
-import { isJsonObject, type JsonObject, textOf } from "../openai/json-object.js";
-import { missingFeature } from "../openai/request.js";
-import type { DroppedFields } from "../parameters.js";
-import { toolInput } from "../tool-input.js";
+import { parseDataUrl } from "../shared/data-url.js";
+import type { DroppedFields } from "../shared/encoded-body.js";
+import { malformed, missingFeature } from "../shared/invalid-request.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
+import { toolInput } from "../shared/tool-input.js";
 
 /**
  * The messages of a chat in Ollama's words: `content` is one text, media stand beside it, arguments are objects, and the

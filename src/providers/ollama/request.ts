@@ -1,10 +1,11 @@
 import type { RequestBody } from "../../protocol/operations.js";
 import { utf8Length } from "../../tokens/estimate.js";
-import { allowedTools, namedFunction } from "../allowed-tools.js";
-import { isJsonObject, type JsonObject } from "../openai/json-object.js";
-import { type EncodedBody, missingFeature } from "../openai/request.js";
-import { DroppedFields, ParameterRules } from "../parameters.js";
 import type { AttemptContext, ProviderSettings } from "../provider.js";
+import { allowedTools, namedFunction } from "../shared/allowed-tools.js";
+import { DroppedFields, type EncodedBody } from "../shared/encoded-body.js";
+import { missingFeature } from "../shared/invalid-request.js";
+import { isJsonObject, type JsonObject } from "../shared/json-object.js";
+import { ParameterRules } from "../shared/parameters.js";
 import { convertMessages } from "./messages.js";
 import { contextTokens, type OllamaSettings } from "./options.js";
 import { parameters } from "./parameters.js";

@@ -12,13 +12,13 @@ import type { EmbeddingReply } from "../../protocol/embeddings.js";
 import type { Model } from "../../protocol/models.js";
 import type { Reply } from "../../protocol/operations.js";
 import type { Usage } from "../../protocol/usage.js";
-import { createdOf } from "../openai/created.js";
-import { repairEmbeddings } from "../openai/embeddings.js";
-import { errorOfAnswer } from "../openai/errors.js";
-import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../openai/json-object.js";
-import { argumentsText } from "../openai/tool-calls.js";
 import type { AttemptContext, WholeResponse } from "../provider.js";
-import { numberVector } from "../vector.js";
+import { createdOf } from "../shared/created.js";
+import { repairEmbeddings } from "../shared/embeddings.js";
+import { errorOfAnswer } from "../shared/errors.js";
+import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../shared/json-object.js";
+import { argumentsText } from "../shared/tool-call.js";
+import { numberVector } from "../shared/vector.js";
 import { errorFacts, promptWasCut } from "./errors.js";
 
 /**

@@ -1,11 +1,11 @@
 import { unreachable } from "../../errors/upstream-error.js";
 import type { Chunk } from "../../protocol/operations.js";
 import { createLineReader } from "../../transport/lines.js";
-import { ChatChunks } from "../chat-chunks.js";
-import { readLastEvent } from "../last-event.js";
-import { errorOfAnswer } from "../openai/errors.js";
-import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../openai/json-object.js";
 import type { AttemptContext, StreamDecoder, StreamSummary } from "../provider.js";
+import { ChatChunks } from "../shared/chat-chunks.js";
+import { errorOfAnswer } from "../shared/errors.js";
+import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../shared/json-object.js";
+import { readLastEvent } from "../shared/last-event.js";
 import { errorFacts } from "./errors.js";
 import { callsOf, checkPrompt, createdSeconds, finishReasonOf, logprobsOf, usageOf } from "./response.js";
 

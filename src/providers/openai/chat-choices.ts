@@ -1,8 +1,8 @@
 import type { ErrorClass } from "../../errors/upstream-error.js";
 import type { AttemptContext } from "../provider.js";
+import { isJsonObject, type JsonObject, textOf } from "../shared/json-object.js";
 import type { AnswerFacts } from "./facts.js";
 import { failureOf, finishReasonOf } from "./finish-reason.js";
-import { isJsonObject, type JsonObject, textOf } from "./json-object.js";
 import type { RepairedChoice } from "./repaired-choice.js";
 import type { ChoiceShape, StreamedChoice } from "./stream.js";
 import { StreamedCalls } from "./tool-calls.js";

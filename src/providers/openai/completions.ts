@@ -1,5 +1,5 @@
+import { type JsonObject, removeNulls } from "../shared/json-object.js";
 import { failureOf, finishReasonOf } from "./finish-reason.js";
-import { type JsonObject, removeNulls } from "./json-object.js";
 import type { RepairedChoice } from "./repaired-choice.js";
 import type { ChoiceShape, StreamedChoice } from "./stream.js";
 

@@ -1,9 +1,9 @@
-import type { ErrorClass } from "../../errors/upstream-error.js";
 import type { FeatureSet } from "../../protocol/features.js";
 import type { Operation } from "../../protocol/operations.js";
-import type { Provider, ProviderSettings } from "../provider.js";
-import type { JsonObject } from "./json-object.js";
-import type { ReportedError } from "./reported-error.js";
+import type { EmbeddingLimits, Provider, ProviderSettings } from "../provider.js";
+import type { ErrorFacts } from "../shared/errors.js";
+import type { JsonObject } from "../shared/json-object.js";
+import type { LoadMetrics } from "./load-signals.js";
 
 /**
  * What is particular about one provider that speaks OpenAI's dialect. Everything that is not stated is as OpenAI
@@ -20,8 +20,14 @@ export interface OpenAiFacts
   readonly locate?: ((settings: ProviderSettings) => Surface) | undefined;
   /** Below the server's root, which is the base URL without its version. @default the model list */
   readonly healthPath?: string | undefined;
+  /** Metrics that tell how busy the engine is. @default it tells nothing */
+  readonly loadMetrics?: LoadMetrics | undefined;
+  /** Another name that the server takes for a model of its list. */
+  readonly otherModelName?: ((id: string) => string | undefined) | undefined;
   readonly authorization?: ((settings: ProviderSettings) => AuthorizationHeader) | undefined;
   readonly operations: Readonly<Partial<Record<Operation, OperationFacts>>>;
+  /** What one embeddings call may carry. @default anything */
+  readonly embeddingLimits?: EmbeddingLimits | undefined;
   readonly request?: RequestFacts | undefined;
   readonly answer?: AnswerFacts | undefined;
   readonly errors?: ErrorFacts | undefined;
@@ -35,6 +41,8 @@ export interface Surface {
   pathOf(operation: Operation, model: string): string;
   readonly modelListPath: string;
   readonly healthPath: string;
+  /** What the server's own paths begin with. @default nothing: it has the origin to itself */
+  readonly rootPath?: string | undefined;
 }
 
 /** A credential as a header. */
@@ -67,6 +75,8 @@ export interface RequestFacts {
   readonly keepsReasoning?: "always" | "tool-turn" | undefined;
   /** The model that goes on the wire, if not the deployment's. */
   readonly model?: string | undefined;
+  /** Fields that `adapt` puts into the upstream's words: for the tables of parameters. */
+  readonly translates?: Readonly<Partial<Record<Operation, readonly string[]>>> | undefined;
   /** Last changes, on a copy whose messages are not copied. */
   readonly adapt?: ((body: JsonObject, adaptation: Adaptation) => void) | undefined;
 }
@@ -87,13 +97,4 @@ export interface AnswerFacts {
   readonly usageIn?: ((event: JsonObject) => unknown) | undefined;
   /** Names the owner of models that do not say. @default the provider's name */
   readonly modelOwner?: string | undefined;
-}
-
-export interface ErrorFacts {
-  /** What the provider's page says about an error, where it differs from the rules for all. */
-  readonly classify?: ((error: ReportedError) => ErrorClass | undefined) | undefined;
-  /** Context errors also come with status 500 (older vLLM, llama.cpp). */
-  readonly hasContextErrorsAt500?: boolean | undefined;
-  /** Waiting does not help: the same deployment must not be asked again. */
-  readonly isHopeless?: ((error: ReportedError) => boolean) | undefined;
 }

@@ -1,6 +1,6 @@
 import { badResponse } from "../../errors/upstream-error.js";
 import type { Model } from "../../protocol/models.js";
-import { isJsonObject, parseUpstreamJson, textOf } from "./json-object.js";
+import { isJsonObject, parseUpstreamJson, textOf } from "../shared/json-object.js";
 
 /**
  * A model list as OpenAI gives it, or a bare array (Together); `data` is null where nothing is installed (Ollama).

@@ -1,4 +1,4 @@
-import type { JsonObject } from "./json-object.js";
+import type { JsonObject } from "../shared/json-object.js";
 
 /** A choice of a chunk under repair: `delta` in chat completions, `text` in legacy ones. */
 export interface RepairedChoice extends JsonObject {

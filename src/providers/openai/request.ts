@@ -1,21 +1,11 @@
-import { UpstreamError } from "../../errors/upstream-error.js";
-import { Feature, type FeatureName, type FeatureSet, featureNames } from "../../protocol/features.js";
 import type { Operation, RequestBody } from "../../protocol/operations.js";
 import type { AttemptContext, ProviderSettings } from "../provider.js";
+import { DroppedFields, type EncodedBody } from "../shared/encoded-body.js";
+import { missingFeature } from "../shared/invalid-request.js";
+import { isJsonObject, type JsonObject } from "../shared/json-object.js";
+import { isNeutral } from "../shared/neutral.js";
 import type { OpenAiFacts, RequestFacts } from "./facts.js";
-import { isJsonObject, type JsonObject } from "./json-object.js";
-
-/** A body for the wire. */
-export interface EncodedBody {
-  readonly text: string;
-  readonly dropped: readonly string[] | undefined;
-}
-
-/** What happens to one field. */
-type FieldRule =
-  | { readonly kind: "leave-out"; readonly when: (value: unknown) => boolean }
-  | { readonly kind: "rename"; readonly to: string }
-  | { readonly kind: "as-array" };
+import { type FieldRule, KNOWN_FIELDS, rulesOf } from "./parameters.js";
 
 /** Everything about a body that is known before there is one. */
 interface Plan {
@@ -58,19 +48,6 @@ export class RequestWriter {
     facts.adapt?.(wire, { operation: context.operation, dropped: (field) => report.add(field) });
     return { text: JSON.stringify(wire), dropped: report.fields };
   }
-}
-
-class DroppedFields {
-  fields: string[] | undefined;
-
-  add(field: string): void {
-    if (!this.fields) this.fields = [field];
-    else if (!this.fields.includes(field)) this.fields.push(field);
-  }
-}
-
-export function missingFeature(message: string, param: string | null): UpstreamError {
-  return new UpstreamError(message, { errorClass: "invalid_request", lacksFeature: true, param });
 }
 
 /** The fields in their order (R23), as the plan wants them. */
@@ -174,141 +151,4 @@ function keepsReasoning(message: JsonObject, position: number, messages: unknown
   if (facts.keepsReasoning !== "tool-turn") return facts.keepsReasoning === "always";
   if (!Array.isArray(message.tool_calls)) return false;
   return !messages.slice(position + 1).some((later) => isJsonObject(later) && later.role === "user");
-}
-
-/** A value that changes nothing: left out without a word where the field may not be sent. */
-export function isNeutral(field: string, value: unknown): boolean {
-  if (value === null || value === undefined) return true;
-  switch (field) {
-    case "n":
-    case "best_of":
-    case "top_p":
-      return value === 1;
-    case "presence_penalty":
-    case "frequency_penalty":
-    case "top_logprobs":
-      return value === 0;
-    case "logprobs":
-    case "echo":
-    case "store":
-      return value === false;
-    case "suffix":
-      return value === "";
-    case "parallel_tool_calls":
-      return value === true;
-    case "service_tier":
-      return value === "auto" || value === "default";
-    case "logit_bias":
-    case "metadata":
-      return isJsonObject(value) && Object.keys(value).length === 0;
-    case "modalities":
-      return Array.isArray(value) && value.every((modality) => modality === "text");
-    default:
-      return false;
-  }
-}
-
-const always = () => true;
-
-function rulesOf(facts: RequestFacts, drops: FeatureSet, operation: Operation): ReadonlyMap<string, FieldRule> {
-  const rules = new Map<string, FieldRule>();
-  for (const field of facts.leavesOutNeutral ?? []) {
-    rules.set(field, { kind: "leave-out", when: (value) => isNeutral(field, value) });
-  }
-  if (facts.stopAsArray && operation !== "embeddings") rules.set("stop", { kind: "as-array" });
-  for (const [field, to] of Object.entries(facts.renames ?? {})) {
-    if (KNOWN_FIELDS[operation].has(field)) rules.set(field, { kind: "rename", to });
-  }
-  for (const field of facts.leavesOut ?? []) rules.set(field, { kind: "leave-out", when: always });
-  for (const feature of featureNames(drops)) {
-    for (const field of FEATURE_FIELDS[feature] ?? []) {
-      rules.set(field, { kind: "leave-out", when: FEATURE_VALUES[feature] ?? always });
-    }
-  }
-  return rules;
-}
-
-/** The fields that ask for a feature. Features of content cannot be left out: they are rejected, or sent. */
-const FEATURE_FIELDS: Readonly<Partial<Record<FeatureName, readonly string[]>>> = {
-  tools: ["tools", "tool_choice", "parallel_tool_calls"],
-  toolChoiceRequired: ["tool_choice"],
-  parallelToolCallsOff: ["parallel_tool_calls"],
-  audioOutput: ["modalities", "audio"],
-  jsonObject: ["response_format"],
-  jsonSchema: ["response_format"],
-  logprobs: ["logprobs", "top_logprobs"],
-  multipleChoices: ["n"],
-  seed: ["seed"],
-  logitBias: ["logit_bias"],
-  penalties: ["presence_penalty", "frequency_penalty"],
-  stop: ["stop"],
-  prediction: ["prediction"],
-  webSearch: ["web_search_options"],
-  reasoningEffort: ["reasoning_effort"],
-  suffix: ["suffix"],
-  echo: ["echo"],
-  bestOf: ["best_of"],
-  dimensions: ["dimensions"],
-  legacyFunctions: ["functions", "function_call"],
-};
-
-/** Where only some values of a field ask for the feature. */
-const FEATURE_VALUES: Readonly<Partial<Record<FeatureName, (value: unknown) => boolean>>> = {
-  toolChoiceRequired: (value) => value === "required" || isJsonObject(value),
-  jsonObject: (value) => isJsonObject(value) && value.type === "json_object",
-  jsonSchema: (value) => isJsonObject(value) && value.type === "json_schema",
-};
-
-const COMMON_FIELDS = [
-  "model",
-  "stream",
-  "stream_options",
-  "max_tokens",
-  "temperature",
-  "top_p",
-  "n",
-  "stop",
-  "presence_penalty",
-  "frequency_penalty",
-  "logit_bias",
-  "logprobs",
-  "seed",
-  "user",
-];
-
-/** What OpenAI's API takes; everything else is an unknown field (S25). */
-const KNOWN_FIELDS: Readonly<Record<Operation, ReadonlySet<string>>> = {
-  "chat.completions": new Set([
-    ...COMMON_FIELDS,
-    "messages",
-    "max_completion_tokens",
-    "top_logprobs",
-    "response_format",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "functions",
-    "function_call",
-    "reasoning_effort",
-    "verbosity",
-    "modalities",
-    "audio",
-    "prediction",
-    "web_search_options",
-    "service_tier",
-    "store",
-    "metadata",
-    "safety_identifier",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "prompt_cache_options",
-    "moderation",
-  ]),
-  completions: new Set([...COMMON_FIELDS, "prompt", "best_of", "echo", "suffix"]),
-  embeddings: new Set(["model", "input", "encoding_format", "dimensions", "user"]),
-};
-
-/** Bits of {@link Feature}, for facts. */
-export function features(...names: readonly FeatureName[]): FeatureSet {
-  return names.reduce((set, name) => set | Feature[name], 0);
 }

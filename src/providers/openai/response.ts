@@ -4,15 +4,16 @@ import type { ChatCompletion } from "../../protocol/chat.js";
 import type { Completion } from "../../protocol/completions.js";
 import type { Reply } from "../../protocol/operations.js";
 import type { AttemptContext, WholeResponse } from "../provider.js";
+import { createdOf } from "../shared/created.js";
+import { repairEmbeddings } from "../shared/embeddings.js";
+import { errorOfAnswer } from "../shared/errors.js";
+import { isJsonObject, type JsonObject, parseUpstreamObject, removeNulls, textOf } from "../shared/json-object.js";
+import { boundedIndex } from "../shared/tool-call.js";
+import { repairUsage } from "../shared/usage.js";
 import { repairCompletionChoice } from "./completions.js";
-import { createdOf } from "./created.js";
-import { repairEmbeddings } from "./embeddings.js";
-import { errorOfAnswer } from "./errors.js";
 import type { AnswerFacts, OpenAiFacts } from "./facts.js";
 import { failureOf, finishReasonOf } from "./finish-reason.js";
-import { isJsonObject, type JsonObject, parseUpstreamObject, removeNulls, textOf } from "./json-object.js";
-import { boundedIndex, repairToolCalls } from "./tool-calls.js";
-import { repairUsage } from "./usage.js";
+import { repairToolCalls } from "./tool-calls.js";
 
 /**
  * A whole answer, repaired in place (repairs R1, R4, R5, R9–R12, R14, R15).

@@ -8,7 +8,7 @@
  * template is made, by parsing the event with another one in its place.
  */
 import type { Chunk } from "../../protocol/operations.js";
-import { isJsonObject, type JsonObject } from "./json-object.js";
+import { isJsonObject, type JsonObject } from "../shared/json-object.js";
 import type { RepairedChoice } from "./repaired-choice.js";
 
 const QUOTE = 0x22;

@@ -2,17 +2,17 @@ import { badResponse, type ErrorClass, UpstreamError, unreachable } from "../../
 import { randomId } from "../../internal/random.js";
 import type { Chunk } from "../../protocol/operations.js";
 import { createSseReader } from "../../transport/sse.js";
-import { readLastEvent } from "../last-event.js";
 import type { AttemptContext, StreamDecoder } from "../provider.js";
-import { createdOf } from "./created.js";
-import { errorOfAnswer } from "./errors.js";
+import { createdOf } from "../shared/created.js";
+import { errorOfAnswer } from "../shared/errors.js";
+import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../shared/json-object.js";
+import { readLastEvent } from "../shared/last-event.js";
+import { RunningSummary } from "../shared/running-summary.js";
+import { boundedIndex } from "../shared/tool-call.js";
+import { laterUsage } from "../shared/usage.js";
 import type { OpenAiFacts } from "./facts.js";
-import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "./json-object.js";
 import type { RepairedChoice } from "./repaired-choice.js";
-import { RunningSummary } from "./running-summary.js";
 import { learnSplice, type Splice, SpliceHit, type TextPlace } from "./splice.js";
-import { boundedIndex } from "./tool-calls.js";
-import { laterUsage } from "./usage.js";
 
 /** One choice of a stream, as far as it has come. */
 export interface StreamedChoice {

@@ -1,8 +1,7 @@
-import { UpstreamError } from "../../errors/upstream-error.js";
 import type { Operation } from "../../protocol/operations.js";
 import { ProviderOptionError, type ProviderSettings } from "../provider.js";
+import { parseBaseUrl } from "../shared/base-url.js";
 import type { OpenAiFacts, Surface } from "./facts.js";
-import { modelSegment, parseBaseUrl } from "./url.js";
 
 /** The usual paths below a prefix. */
 export function operationPaths(prefix: string, query = ""): Readonly<Record<Operation, string>> {
@@ -11,21 +10,6 @@ export function operationPaths(prefix: string, query = ""): Readonly<Record<Oper
     completions: `${prefix}/completions${query}`,
     embeddings: `${prefix}/embeddings${query}`,
   };
-}
-
-/**
- * A model id as a segment of a path (S5).
- * @throws {UpstreamError} class `not_found`: no model can have that name.
- */
-export function modelPathSegment(model: string): string {
-  const segment = modelSegment(model);
-  if (segment === undefined) {
-    throw new UpstreamError("the model name has characters that no path may have", {
-      errorClass: "not_found",
-      param: "model",
-    });
-  }
-  return segment;
 }
 
 /** The surface below a `baseUrl`. @throws {ProviderOptionError} `baseUrl` is missing or wrong. */
@@ -44,6 +28,7 @@ export function surfaceBelow(facts: OpenAiFacts, { baseUrl = facts.defaultBaseUr
     host,
     pathOf: (operation) => paths[operation],
     modelListPath,
+    rootPath: rootOf(prefix),
     healthPath: facts.healthPath === undefined ? modelListPath : rootOf(prefix) + facts.healthPath,
   };
 }

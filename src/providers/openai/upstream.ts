@@ -1,7 +1,7 @@
 import type { Chunk, Operation, Reply, RequestBody } from "../../protocol/operations.js";
-import { CredentialHeader } from "../credential-header.js";
 import type {
   AttemptContext,
+  EmbeddingLimits,
   EncodedRequest,
   FeatureSupport,
   ProviderSettings,
@@ -9,10 +9,12 @@ import type {
   WholeResponse,
   WireUpstream,
 } from "../provider.js";
+import { CredentialHeader } from "../shared/credential-header.js";
+import { errorOfResponse } from "../shared/errors.js";
 import { chatChoices } from "./chat-choices.js";
 import { completionChoices } from "./completions.js";
-import { errorOfResponse } from "./errors.js";
 import type { AuthorizationHeader, OpenAiFacts, Surface } from "./facts.js";
+import { loadSignalsOf } from "./load-signals.js";
 import { decodeModelList } from "./models.js";
 import { RequestWriter } from "./request.js";
 import { decodeReply } from "./response.js";
@@ -30,6 +32,8 @@ const WHOLE_HEADERS: Headers = {
 const STREAM_HEADERS: Headers = { ...WHOLE_HEADERS, accept: "text/event-stream" };
 const GET_HEADERS: Headers = { accept: "application/json", "accept-encoding": "identity" };
 
+const METRICS_HEADERS: Headers = { accept: "text/plain", "accept-encoding": "identity" };
+
 const BEARER: AuthorizationHeader = { name: "authorization", prefix: "Bearer " };
 
 /** One deployment's server behind OpenAI's dialect. */
@@ -41,6 +45,7 @@ export class OpenAiUpstream implements WireUpstream {
   readonly contentTypes = { whole: ["application/json", "text/json"], stream: ["text/event-stream"] } as const;
   readonly modelList: NonNullable<WireUpstream["modelList"]>;
   readonly healthProbe: EncodedRequest;
+  readonly loadSignals: WireUpstream["loadSignals"];
   readonly #facts: OpenAiFacts;
   readonly #surface: Surface;
   readonly #writer: RequestWriter;
@@ -59,8 +64,17 @@ export class OpenAiUpstream implements WireUpstream {
     this.modelList = {
       request: { method: "GET", path: surface.modelListPath, headers: GET_HEADERS },
       decode: (text) => decodeModelList(text, facts.answer?.modelOwner ?? facts.name),
+      otherNameOf: facts.otherModelName,
     };
     this.healthProbe = { method: "GET", path: surface.healthPath, headers: GET_HEADERS };
+    const { loadMetrics } = facts;
+    this.loadSignals =
+      loadMetrics &&
+      loadSignalsOf(loadMetrics, settings.model, (path) => ({
+        method: "GET",
+        path: (surface.rootPath ?? "") + path,
+        headers: METRICS_HEADERS,
+      }));
   }
 
   encode(body: RequestBody, context: AttemptContext): EncodedRequest {
@@ -88,6 +102,10 @@ export class OpenAiUpstream implements WireUpstream {
 
   openTextStream(context: AttemptContext): StreamDecoder<string> {
     return openRepairedStream(this.#facts, context, textForm);
+  }
+
+  embeddingLimits(): EmbeddingLimits | undefined {
+    return this.#facts.embeddingLimits;
   }
 
   decodeError(response: WholeResponse, context: AttemptContext) {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { CallWriter } from "../../../src/ai-sdk/deployment/call-writer.js";
 import { UpstreamError } from "../../../src/errors/upstream-error.js";
 import type { ChatMessage, ChatRequest } from "../../../src/protocol/chat.js";
-import { DroppedFields } from "../../../src/providers/parameters.js";
+import { DroppedFields } from "../../../src/providers/shared/encoded-body.js";
 
 const { signal } = new AbortController();
 

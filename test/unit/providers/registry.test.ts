@@ -48,9 +48,15 @@ describe("the known providers", () => {
   it.each<[string, Operation, FeatureName[], FeatureName[]]>([
     ["openai", "chat.completions", [], []],
     ["azure", "chat.completions", ["webSearch"], []],
-    ["vllm", "chat.completions", ["prediction"], ["file"]],
+    [
+      "vllm",
+      "chat.completions",
+      ["audioOutput", "prediction", "webSearch", "legacyFunctions"],
+      ["file", "customTools"],
+    ],
     ["vllm", "completions", [], ["suffix"]],
-    ["sglang", "chat.completions", [], []],
+    ["sglang", "chat.completions", ["audioOutput", "prediction", "webSearch", "legacyFunctions"], []],
+    ["gpustack", "chat.completions", [], []],
     [
       "tgi",
       "chat.completions",

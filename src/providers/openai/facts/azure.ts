@@ -1,11 +1,12 @@
 import type { ErrorClass } from "../../../errors/upstream-error.js";
+import { features } from "../../../protocol/features.js";
 import { ProviderOptionError, type ProviderSettings } from "../../provider.js";
+import { modelPathSegment, parseBaseUrl } from "../../shared/base-url.js";
+import { foreignExtensions } from "../../shared/foreign-extensions.js";
+import type { ReportedError } from "../../shared/reported-error.js";
 import type { OpenAiFacts, Surface } from "../facts.js";
-import type { ReportedError } from "../reported-error.js";
-import { features } from "../request.js";
-import { modelPathSegment, operationPaths } from "../surface.js";
-import { parseBaseUrl } from "../url.js";
-import { foreignExtensions } from "./openai.js";
+import { operationPaths } from "../surface.js";
+import { EMBEDDING_LIMITS } from "./openai.js";
 
 const API_VERSION = /^(?:\d{4}-\d{2}-\d{2}(?:-preview)?|v1|preview)$/;
 
@@ -25,6 +26,7 @@ export const azure: OpenAiFacts = {
     return auth === "bearer" ? { name: "authorization", prefix: "Bearer " } : { name: "api-key", prefix: "" };
   },
   operations: { "chat.completions": { drops: features("webSearch") }, completions: {}, embeddings: {} },
+  embeddingLimits: EMBEDDING_LIMITS,
   request: { leavesOut: [...foreignExtensions, "prompt_cache_options", "moderation"] },
   errors: { classify, isHopeless: ({ message }) => /\bretry after 86400 seconds\b/i.test(message) },
 };

@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject, textOf } from "../json-object.js";
+import { isJsonObject, type JsonObject, textOf } from "../../shared/json-object.js";
 
 /**
  * Content as a list of parts (Mistral's thinking models), in messages and deltas: texts become the content, thinking

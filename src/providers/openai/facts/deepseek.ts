@@ -1,5 +1,5 @@
+import { features } from "../../../protocol/features.js";
 import type { OpenAiFacts } from "../facts.js";
-import { features } from "../request.js";
 
 /** @see https://api-docs.deepseek.com */
 export const deepseek: OpenAiFacts = {

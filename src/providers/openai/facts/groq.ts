@@ -1,8 +1,8 @@
 import type { ErrorClass } from "../../../errors/upstream-error.js";
+import { features } from "../../../protocol/features.js";
+import { isJsonObject, type JsonObject } from "../../shared/json-object.js";
+import type { ReportedError } from "../../shared/reported-error.js";
 import type { OpenAiFacts } from "../facts.js";
-import { isJsonObject, type JsonObject } from "../json-object.js";
-import type { ReportedError } from "../reported-error.js";
-import { features } from "../request.js";
 
 /** @see https://console.groq.com/docs/openai */
 export const groq: OpenAiFacts = {

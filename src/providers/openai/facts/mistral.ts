@@ -1,8 +1,9 @@
 import type { ErrorClass } from "../../../errors/upstream-error.js";
+import { features } from "../../../protocol/features.js";
+import { nineCharacters } from "../../shared/call-ids.js";
+import { isJsonObject, type JsonObject, textOf } from "../../shared/json-object.js";
+import type { ReportedError } from "../../shared/reported-error.js";
 import type { Adaptation, OpenAiFacts } from "../facts.js";
-import { isJsonObject, type JsonObject, textOf } from "../json-object.js";
-import type { ReportedError } from "../reported-error.js";
-import { features } from "../request.js";
 import { joinContentParts } from "./content-parts.js";
 
 /** Unknown fields are refused with 422, also those of OpenAI's that Mistral lacks. @see https://docs.mistral.ai/api */
@@ -16,6 +17,8 @@ export const mistral: OpenAiFacts = {
     },
     embeddings: {},
   },
+  // Not documented: error 3210 says "Too many inputs in request" beyond 256, "Too many tokens in batch" beyond 16,384.
+  embeddingLimits: { inputs: 256, tokens: 16_384 },
   request: {
     renames: { max_completion_tokens: "max_tokens", seed: "random_seed", dimensions: "output_dimension" },
     leavesOut: [
@@ -30,6 +33,7 @@ export const mistral: OpenAiFacts = {
       "moderation",
     ],
     asksForUsage: false,
+    translates: { "chat.completions": ["messages"] },
     adapt: adaptMessages,
   },
   answer: { repairMessage },
@@ -95,27 +99,6 @@ function adaptAudio(message: JsonObject): JsonObject {
     ...message,
     content: content.map((part: unknown) => (isAudio(part) ? { ...part, input_audio: part.input_audio.data } : part)),
   };
-}
-
-const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-
-/** Tool-call ids are nine letters and digits; others become some by a hash, the same for call and result. */
-export function nineCharacters(id: string): string {
-  if (/^[A-Za-z0-9]{9}$/.test(id)) return id;
-  // FNV-1a in two lanes: 9 characters of base 62 hold 53 bits, which conversations do not collide in.
-  let low = 0x811c9dc5;
-  let high = 0xcbf29ce4;
-  for (let index = 0; index < id.length; index++) {
-    low = Math.imul(low ^ id.charCodeAt(index), 0x01000193) >>> 0;
-    high = Math.imul(high ^ id.charCodeAt(index) ^ (low >>> 13), 0x01000193) >>> 0;
-  }
-  let rest = (high >>> 11) * 4_294_967_296 + low;
-  let short = "";
-  for (let character = 0; character < 9; character++) {
-    short += ALPHABET[rest % 62];
-    rest = Math.floor(rest / 62);
-  }
-  return short;
 }
 
 function repairMessage(message: JsonObject): void {

@@ -1,6 +1,7 @@
+import { features } from "../../../protocol/features.js";
+import { missingFeature } from "../../shared/invalid-request.js";
+import type { JsonObject } from "../../shared/json-object.js";
 import type { Adaptation, OpenAiFacts } from "../facts.js";
-import type { JsonObject } from "../json-object.js";
-import { features, missingFeature } from "../request.js";
 
 /** Ollama's partial OpenAI surface, `/v1`. @see https://docs.ollama.com/api/openai-compatibility */
 export const ollamaV1: OpenAiFacts = {
@@ -27,9 +28,20 @@ export const ollamaV1: OpenAiFacts = {
     completions: { drops: features("multipleChoices", "logitBias"), rejects: features("tokenInput") },
     embeddings: { rejects: features("tokenInput") },
   },
-  request: { renames: { max_completion_tokens: "max_tokens" }, systemForDeveloper: true, adapt: takeOnePrompt },
+  request: {
+    renames: { max_completion_tokens: "max_tokens" },
+    systemForDeveloper: true,
+    translates: { completions: ["prompt"] },
+    adapt: takeOnePrompt,
+  },
   answer: { modelOwner: "library" },
+  otherModelName: withoutLatest,
 };
+
+/** A name without a tag means `:latest`; lists have the tags. */
+export function withoutLatest(id: string): string | undefined {
+  return id.endsWith(":latest") ? id.slice(0, -":latest".length) : undefined;
+}
 
 /** Legacy completions take a single text. */
 function takeOnePrompt(body: JsonObject, { operation }: Adaptation): void {

@@ -1,38 +1,10 @@
+import type { EmbeddingLimits } from "../../provider.js";
+import { foreignExtensions } from "../../shared/foreign-extensions.js";
 import type { OpenAiFacts } from "../facts.js";
 import { joinContentParts } from "./content-parts.js";
 
-/**
- * Request fields of other servers. OpenAI and Azure answer them with 400 `unknown_parameter`, so that one body may
- * serve a group of mixed deployments.
- */
-export const foreignExtensions: readonly string[] = [
-  "top_k",
-  "min_p",
-  "top_a",
-  "typical_p",
-  "repetition_penalty",
-  "repeat_penalty",
-  "length_penalty",
-  "min_tokens",
-  "stop_token_ids",
-  "ignore_eos",
-  "skip_special_tokens",
-  "chat_template",
-  "chat_template_kwargs",
-  "structured_outputs",
-  "guided_json",
-  "guided_regex",
-  "guided_choice",
-  "guided_grammar",
-  "thinking",
-  "reasoning",
-  "include_reasoning",
-  "reasoning_format",
-  "safe_prompt",
-  "reasoning_content",
-  "reasoning_details",
-  "extra_content",
-];
+/** Of one embeddings call, also at Azure. @see https://platform.openai.com/docs/api-reference/embeddings/create */
+export const EMBEDDING_LIMITS: EmbeddingLimits = { inputs: 2_048, tokens: 300_000 };
 
 /** @see https://platform.openai.com/docs/api-reference */
 export const openai: OpenAiFacts = {
@@ -40,6 +12,7 @@ export const openai: OpenAiFacts = {
   apiKey: "required",
   defaultBaseUrl: "https://api.openai.com/v1",
   operations: { "chat.completions": {}, completions: {}, embeddings: {} },
+  embeddingLimits: EMBEDDING_LIMITS,
   request: { leavesOut: foreignExtensions },
 };
 

@@ -1,8 +1,8 @@
 import { errorClassOfText } from "../../../errors/classify.js";
 import type { ErrorClass } from "../../../errors/upstream-error.js";
+import { isJsonObject, type JsonObject, textOf } from "../../shared/json-object.js";
+import type { ReportedError } from "../../shared/reported-error.js";
 import type { OpenAiFacts } from "../facts.js";
-import { isJsonObject, type JsonObject, textOf } from "../json-object.js";
-import type { ReportedError } from "../reported-error.js";
 
 /** @see https://openrouter.ai/docs/api-reference/overview */
 export const openrouter: OpenAiFacts = {

@@ -1,6 +1,7 @@
+import { features } from "../../../protocol/features.js";
+import { missingFeature } from "../../shared/invalid-request.js";
+import { isJsonObject, type JsonObject } from "../../shared/json-object.js";
 import type { OpenAiFacts } from "../facts.js";
-import { isJsonObject, type JsonObject } from "../json-object.js";
-import { features, missingFeature } from "../request.js";
 
 /** Text Generation Inference. @see https://huggingface.co/docs/text-generation-inference */
 export const tgi: OpenAiFacts = {
@@ -31,8 +32,10 @@ export const tgi: OpenAiFacts = {
     stopAsArray: true,
     // Even an explicit 0 sets a repetition penalty of 2, and `top_p` must be below 1.
     leavesOutNeutral: ["top_p", "presence_penalty", "frequency_penalty"],
+    translates: { "chat.completions": ["response_format"] },
     adapt: adaptGrammar,
   },
+  loadMetrics: { path: "/metrics", running: ["tgi_batch_current_size"], waiting: ["tgi_queue_size"] },
 };
 
 /** Constrained output goes under `value`, and excludes tools. */

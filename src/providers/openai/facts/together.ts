@@ -1,9 +1,9 @@
 import { errorClassOfText } from "../../../errors/classify.js";
 import type { ErrorClass } from "../../../errors/upstream-error.js";
+import { features } from "../../../protocol/features.js";
+import type { JsonObject } from "../../shared/json-object.js";
+import type { ReportedError } from "../../shared/reported-error.js";
 import type { Adaptation, OpenAiFacts } from "../facts.js";
-import type { JsonObject } from "../json-object.js";
-import type { ReportedError } from "../reported-error.js";
-import { features } from "../request.js";
 
 /** @see https://docs.together.ai/reference/chat-completions-1 */
 export const together: OpenAiFacts = {
@@ -19,6 +19,7 @@ export const together: OpenAiFacts = {
     renames: { max_completion_tokens: "max_tokens" },
     systemForDeveloper: true,
     stopAsArray: true,
+    translates: { "chat.completions": ["logprobs", "top_logprobs"] },
     adapt: adaptLogprobs,
   },
   errors: { classify },

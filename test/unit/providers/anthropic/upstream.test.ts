@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { modelFacts } from "../../../../src/providers/anthropic/model-facts.js";
-import { narrowSchema } from "../../../../src/providers/anthropic/schema.js";
 import { ProviderOptionError } from "../../../../src/providers/provider.js";
+import { modelFacts } from "../../../../src/providers/shared/claude/model-facts.js";
+import { narrowSchema } from "../../../../src/providers/shared/claude/schema.js";
 import { chat, connectWire, type Json, send, upstreamErrorOf } from "../../../support/wire-upstreams.js";
 
 const settings = { model: "claude-sonnet-4-5" };

@@ -77,6 +77,15 @@ describe("errors of upstreams", () => {
     [
       "llamacpp",
       500,
+      error("input (3002 tokens) is too large to process. increase the physical batch size (current batch size: 512)", {
+        code: 500,
+        type: "server_error",
+      }),
+      "context_length",
+    ],
+    [
+      "llamacpp",
+      500,
       error("tools param requires --jinja flag", { code: 500, type: "server_error" }),
       "invalid_request",
     ],

@@ -199,6 +199,13 @@ describe("repairs of whole answers", () => {
     });
   });
 
+  it.each([false, true])("take a vector out of a list of one, as base64: %j", (wantsBase64) => {
+    const { data } = decode({ data: [{ embedding: [[1, 2]] }] }, { operation: "embeddings", wantsBase64 }) as {
+      data: unknown[];
+    };
+    expect(data).toMatchObject([{ embedding: wantsBase64 ? "AACAPwAAAEA=" : [1, 2] }]);
+  });
+
   it("repair R14: fill in an embedding's object, index and usage", () => {
     expect(decode({ data: [{ embedding: [1, 2] }, { embedding: [3, 4] }] }, { operation: "embeddings" })).toEqual({
       object: "list",
@@ -352,6 +359,21 @@ describe("answers that are none", () => {
     ["no vector", { data: [{ index: 0 }] }],
     ["half a float", { data: [{ embedding: "AAA=" }] }],
     ["no base64", { data: [{ embedding: "***" }] }],
+    // llama.cpp without pooling.
+    [
+      "a vector for each token",
+      {
+        data: [
+          {
+            embedding: [
+              [1, 2],
+              [3, 4],
+            ],
+          },
+        ],
+      },
+    ],
+    ["no numbers", { data: [{ embedding: [] }] }],
   ])("embeddings with %s: a bad response", (_, body) => {
     expect(failure(() => decode(body, { operation: "embeddings" }))).toMatchObject({ isBadResponse: true });
   });

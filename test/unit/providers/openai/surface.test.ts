@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { featureNames } from "../../../../src/protocol/features.js";
 import type { Operation, RequestBody } from "../../../../src/protocol/operations.js";
-import { modelSegment, parseBaseUrl } from "../../../../src/providers/openai/url.js";
 import { ProviderOptionError, type ProviderSettings, type WireUpstream } from "../../../../src/providers/provider.js";
+import { modelSegment, parseBaseUrl } from "../../../../src/providers/shared/base-url.js";
 import { anAttempt } from "../../../support/attempt-context.js";
 import { connectOpenai } from "../../../support/openai-providers.js";
 
@@ -71,7 +71,7 @@ describe("base URLs", () => {
   });
 
   it("are required where a provider has no address of its own", () => {
-    expect(optionError(() => connect("vllm")).path).toBe("baseUrl");
+    expect(optionError(() => connect("gpustack")).path).toBe("baseUrl");
     expect(optionError(() => connect("openai-compatible")).message).toContain("openai-compatible");
   });
 
