@@ -1,10 +1,11 @@
 import type { Clock } from "../internal/clock.js";
-import { fingerprint, identityOf } from "../internal/fingerprint.js";
+import { fingerprint, identityOf, portableFingerprint } from "../internal/fingerprint.js";
 import type { Provider, ProviderOptionError, Upstream } from "../providers/provider.js";
 import { checkedHeaders, headerProblem } from "../transport/headers.js";
 import { Credential } from "./credential.js";
 import type { UnnamedDeployment } from "./deployment-ids.js";
 import type { ParsedDeployment } from "./options.js";
+import { upkeepOf } from "./upkeep.js";
 
 /** What is wrong with a deployment: where within its options, and what. */
 export type ReportProblem = (path: readonly string[], message: string) => void;
@@ -33,24 +34,31 @@ export function connectDeployment(
   const headers = checkHeaders(parsed.headers, problem);
   const upstream = isSound ? connect(parsed, provider, own, baseUrl, problem) : undefined;
   if (upstream?.kind === "direct") refuseWireOptions(parsed, provider, problem);
-  if (!upstream || !isSound) return undefined;
+  const upkeep = upstream && upkeepOf(parsed, provider.name, upstream, problem);
+  if (!upstream || !upkeep || !isSound) return undefined;
 
-  const { apiKey, weight, tier } = parsed;
+  const { apiKey, weight, tier, maxParallel } = parsed;
   return {
     provider,
     upstream,
     model: parsed.model,
     weight,
     tier,
-    maxParallel: parsed.maxParallel ?? Number.POSITIVE_INFINITY,
+    maxParallel: mostParallel(maxParallel),
+    sharedParallel: typeof maxParallel === "object" && maxParallel.shared ? maxParallel.max : undefined,
+    ttftTargetMs: typeof maxParallel === "object" ? maxParallel.ttftTargetMs : undefined,
+    rpm: parsed.rpm,
+    tpm: parsed.tpm,
     timeouts: Object.freeze(parsed.timeouts),
     tags: new Set(parsed.tags),
     region: parsed.region,
     contextWindow: parsed.contextWindow,
+    maxEmbeddingInputs: parsed.maxEmbeddingInputs,
     price: parsed.price && Object.freeze(parsed.price),
     defaults: deepFrozen(parsed.defaults),
     unsupported: parsed.unsupported,
     isolation: parsed.isolation,
+    upkeep,
     credential: new Credential(apiKey, clock),
     headers: unprintable(headers),
     // Headers and own options can hold credentials as well.
@@ -64,15 +72,42 @@ export function connectDeployment(
       provider: identityOf(provider),
       own,
     }),
+    answerConfiguration: portableFingerprint({
+      provider: provider.name,
+      host: upstream.host,
+      baseUrl,
+      model: parsed.model,
+      headers: withoutCredentials(headers),
+      region: parsed.region,
+      defaults: parsed.defaults,
+      unsupported: parsed.unsupported,
+      unknownFields: parsed.unknownFields,
+      own: withoutCredentials(own),
+    }),
   };
 }
 
+/** Credentials shape no answer, and leave no trace in what is shown to plugins (S18). */
+function withoutCredentials(fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const isCredential = /auth|key|secret|password|cookie|credential|token$/i;
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !isCredential.test(name)));
+}
+
 /** Nothing goes over our transport there, so what would shape it would be accepted and ignored. */
+/** Where the number is found out, what the user gives bounds it. */
+function mostParallel(maxParallel: ParsedDeployment["maxParallel"]): number {
+  if (typeof maxParallel !== "object") return maxParallel ?? Number.POSITIVE_INFINITY;
+  return maxParallel.max ?? MOST_ADAPTIVE;
+}
+
+const MOST_ADAPTIVE = 1_024;
+
 function refuseWireOptions(parsed: ParsedDeployment, { name }: Provider, problem: ReportProblem): void {
   const message = `the provider "${name}" calls its model directly, without HTTP of ours`;
   if (parsed.baseUrl !== undefined) problem(["baseUrl"], message);
   if (parsed.headers !== undefined) problem(["headers"], message);
   if (parsed.isolation === "strict") problem(["isolation"], message);
+  if (parsed.maxEmbeddingInputs !== undefined) problem(["maxEmbeddingInputs"], message);
 }
 
 const UNSET = "if it comes from an environment variable, that variable is not set";

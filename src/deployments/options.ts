@@ -4,6 +4,13 @@ import { priceSchema } from "../tokens/options.js";
 import type { Price } from "../tokens/pricing.js";
 import { ownTimeoutsSchema, type TimeoutOptions } from "../transport/options.js";
 import type { ApiKey } from "./credential.js";
+import {
+  type DiscoverOption,
+  discoverOption,
+  healthProbeOption,
+  type LoadSignalsOption,
+  loadSignalsOption,
+} from "./upkeep.js";
 
 /** The providers that a deployment can name. */
 export type ProviderName =
@@ -28,6 +35,19 @@ export type ProviderName =
   | "bedrock"
   | "simulated";
 
+/** A limit of concurrency. */
+export interface MaxParallelOptions {
+  /** Most requests at the same time, an integer, 1–1000000. Without it, where `ttftTargetMs` is given: 1024. */
+  readonly max?: number | undefined;
+  /** Of all processes that share the router's `store`, rather than of this one. @default false */
+  readonly shared?: boolean | undefined;
+  /**
+   * Finds out how many requests at the same time have their first token within this time on average, in milliseconds,
+   * 1–600000: at least 4, from 20 on, at most `max`. Without it: always `max`.
+   */
+  readonly ttftTargetMs?: number | undefined;
+}
+
 /** One callable target, as a group lists it. A provider's own options stand beside these. */
 export interface DeploymentOptions {
   /** Whom to call: the name of a known provider, or a `Provider` object. */
@@ -46,8 +66,12 @@ export interface DeploymentOptions {
   readonly weight?: number | undefined;
   /** An integer, 0–1000; the lower tier is used while any deployment of it is eligible. @default 0 */
   readonly tier?: number | undefined;
-  /** Most requests at the same time from this process, an integer, 1–1000000. Without it: no limit. */
-  readonly maxParallel?: number | undefined;
+  /** Most requests at the same time from this process, an integer, 1–1000000; `{ max, shared, ttftTargetMs }`: from all processes of the `store`, or found out. Without it: no limit. */
+  readonly maxParallel?: number | MaxParallelOptions | undefined;
+  /** Most requests per minute that the provider takes, an integer, 1–1000000000; of all processes of the `store`. Without it: no limit. */
+  readonly rpm?: number | undefined;
+  /** Most tokens per minute, input and output, an integer, 1–1000000000000; of all processes of the `store`. Without it: no limit. */
+  readonly tpm?: number | undefined;
   /** What this deployment has other timeouts for than its group, in milliseconds. */
   readonly timeouts?: TimeoutOptions | undefined;
   /** Labels that a request can require, at most 64, 1–128 characters each. @default [] */
@@ -56,6 +80,8 @@ export interface DeploymentOptions {
   readonly region?: string | undefined;
   /** Tokens that prompt and answer may have together, an integer, 1–1000000000. Without it: not checked. */
   readonly contextWindow?: number | undefined;
+  /** Inputs of one embeddings call, an integer, 1–1000000; more become several calls. Without it, or larger: the provider's own limit. */
+  readonly maxEmbeddingInputs?: number | undefined;
   /** What tokens cost, in USD per million, 0–1000000. Without it: unpriced, which is not free. */
   readonly price?: Price | undefined;
   /** Body fields sent where the caller gives none. @default {} */
@@ -66,6 +92,12 @@ export interface DeploymentOptions {
   readonly unknownFields?: "forward" | "drop" | "reject" | undefined;
   /** `strict`: each request has a connection of its own. @default "shared" */
   readonly isolation?: "shared" | "strict" | undefined;
+  /** With `*` in `model`: list and take only the models that the upstream's own list has, read again and again. @default false */
+  readonly discover?: DiscoverOption | undefined;
+  /** Read how busy the engine is, and spare it as its KV cache fills up. @default false */
+  readonly loadSignals?: LoadSignalsOption | undefined;
+  /** After failures, ask after its health before requests come back. @default false */
+  readonly healthProbe?: boolean | undefined;
 }
 
 const label = (most: number) =>
@@ -113,6 +145,21 @@ function problemOfJson(
   return isJson ? undefined : { path: [name], message: "expected a value that JSON can carry" };
 }
 
+const parallelCount = z.int().min(1).max(1_000_000);
+const maxParallel = z.union([
+  parallelCount,
+  z
+    .strictObject({
+      max: parallelCount.optional(),
+      shared: z.boolean().default(false),
+      ttftTargetMs: z.number().min(1).max(600_000).optional(),
+    })
+    .refine(({ max, shared, ttftTargetMs }) => max !== undefined || (ttftTargetMs !== undefined && !shared), {
+      message: "expected `max`, which is needed unless `ttftTargetMs` is given, and always with `shared`",
+      path: ["max"],
+    }),
+]);
+
 /** The options that every deployment has. `provider` is looked up, `baseUrl` and `headers` are checked, by `connectDeployment`. */
 export const deploymentSchema = z.strictObject({
   provider: z.custom<string | Provider>((provider) => provider !== undefined, "is required"),
@@ -128,16 +175,22 @@ export const deploymentSchema = z.strictObject({
     .optional(),
   weight: z.number().min(0.001).max(1_000_000).default(1),
   tier: z.int().min(0).max(1_000).default(0),
-  maxParallel: z.int().min(1).max(1_000_000).optional(),
+  maxParallel: maxParallel.optional(),
+  rpm: z.int().min(1).max(1_000_000_000).optional(),
+  tpm: z.int().min(1).max(1_000_000_000_000).optional(),
   timeouts: ownTimeoutsSchema.default({}),
   tags: z.array(label(128)).max(64).default([]),
   region: label(128).optional(),
   contextWindow: z.int().min(1).max(1_000_000_000).optional(),
+  maxEmbeddingInputs: z.int().min(1).max(1_000_000).optional(),
   price: priceSchema.optional(),
   defaults: bodyFields.default({}),
   unsupported: z.enum(["drop", "error"]).default("drop"),
   unknownFields: z.enum(["forward", "drop", "reject"]).default("forward"),
   isolation: z.enum(["shared", "strict"]).default("shared"),
+  discover: discoverOption,
+  loadSignals: loadSignalsOption,
+  healthProbe: healthProbeOption,
 });
 
 /** A deployment's options, parsed; not yet connected to its provider. */

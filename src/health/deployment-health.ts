@@ -3,6 +3,7 @@ import type { UpstreamError } from "../errors/upstream-error.js";
 import type { Clock } from "../internal/clock.js";
 import { ewma } from "../internal/ewma.js";
 import type { Random } from "../internal/random.js";
+import { AdaptiveCap } from "./adaptive-cap.js";
 import { LatencyEstimate, type Speed } from "./latency-estimate.js";
 import type { CooldownSettings } from "./options.js";
 import { OutcomeWindow } from "./outcome-window.js";
@@ -24,6 +25,12 @@ export interface AttemptResult {
   readonly error?: UpstreamError | undefined;
   /** Tokens of the answer, reported or estimated; 0 where nothing came. */
   readonly outputTokens: number;
+}
+
+/** Somebody asks after an upstream's health. */
+export interface HealthCheck {
+  /** Only the first call counts. @param isAlive - False: the cooldown begins anew, and longer. */
+  end(isAlive: boolean): void;
 }
 
 /** What an attempt asks of its deployment. */
@@ -49,6 +56,8 @@ export interface CooldownTransition {
   readonly cause: "failures" | "limited" | "config";
   /** When it may be used again, on the router's clock; `undefined` on recovery. */
   readonly until: number | undefined;
+  /** Another process found out, and told. */
+  readonly isReceived: boolean;
 }
 
 /** A group in which the deployment serves: caps how many may be open at once, and follows who may be used. */
@@ -69,10 +78,17 @@ export interface DeploymentHealthOptions {
   readonly fingerprint: string;
   /** Most attempts at the same time; `Infinity` without a limit. */
   readonly maxParallel: number;
+  /** Of these, as many as have their first token within this time on average. @default all */
+  readonly ttftTargetMs?: number | undefined;
   readonly clock: Clock;
   /** For jitter. */
   readonly random: Random;
   readonly settings: CooldownSettings;
+  /**
+   * After an opening by failures somebody asks after the upstream's health: until {@link DeploymentHealth.beginCheck} has
+   * its answer, or this long after the end of the cooldown, no request comes back. @default 0, nobody asks
+   */
+  readonly checkMs?: number | undefined;
   readonly onTransition?: ((transition: CooldownTransition) => void) | undefined;
 }
 
@@ -103,7 +119,15 @@ type BreakerState =
       /** The one attempt that decides, while it runs. */
       probe: Attempt | undefined;
       unprobedSince: number;
+      /** Until then an answer about its health is waited for. */
+      heldUntil: number;
     };
+
+/** How soon to look again whether a check has ended: nobody knows when it will. */
+const HELD_LOOK_MS = 50;
+
+/** What others tell is a little older than what is known here: only news that changes something is taken. */
+const LEAST_NEWS_MS = 100;
 
 const CLOSED: BreakerState = { kind: "closed" };
 
@@ -135,9 +159,16 @@ export class DeploymentHealth {
   #settings: CooldownSettings;
   #fingerprint: string;
   #onTransition: ((transition: CooldownTransition) => void) | undefined;
+  #checkMs: number;
   #scopes: readonly HealthScope[] = [];
 
   #maxParallel: number;
+  /** Set where the number of attempts is found out. */
+  #adaptive: AdaptiveCap | undefined;
+  /** Those who wait for a slot. */
+  readonly #followers: (() => void)[] = [];
+  /** Whose turn it is to be told first. */
+  #turn = 0;
   #streams = 0;
   #waitingTokens = 0;
   /** Attempts without a first token, oldest first: a doubly linked list through the attempts. */
@@ -176,6 +207,8 @@ export class DeploymentHealth {
     now: () => this.#clock.now(),
     answered: (attempt) => this.#onFirstToken(attempt),
     ended: (attempt, result) => this.#onEnd(attempt, result),
+    // What was taken back may have kept the deployment out.
+    tookBack: () => this.#tellFollowers(),
   };
 
   constructor(options: DeploymentHealthOptions) {
@@ -185,7 +218,9 @@ export class DeploymentHealth {
     this.#random = options.random;
     this.#settings = options.settings;
     this.#onTransition = options.onTransition;
+    this.#checkMs = options.checkMs ?? 0;
     this.#maxParallel = options.maxParallel;
+    this.#adapt(options);
     const now = options.clock.now();
     this.#latency = new LatencyEstimate(now);
     this.#lastOutcomeAt = now;
@@ -199,7 +234,9 @@ export class DeploymentHealth {
   reconfigure(options: Omit<DeploymentHealthOptions, "id" | "clock" | "random">): void {
     this.#settings = options.settings;
     this.#onTransition = options.onTransition;
+    this.#checkMs = options.checkMs ?? 0;
     this.#maxParallel = options.maxParallel;
+    this.#adapt(options);
     this.#updateFree();
     if (options.fingerprint === this.#fingerprint) return;
     this.#fingerprint = options.fingerprint;
@@ -218,6 +255,15 @@ export class DeploymentHealth {
   /** Called by the scope itself. */
   leave(scope: HealthScope): void {
     this.#scopes = this.#scopes.filter((other) => other !== scope);
+  }
+
+  /** Calls `onEnded` in the same turn in which an attempt ends, or in which more are allowed. @returns stops that. */
+  follow(onEnded: () => void): () => void {
+    this.#followers.push(onEnded);
+    return () => {
+      const position = this.#followers.indexOf(onEnded);
+      if (position >= 0) this.#followers.splice(position, 1);
+    };
   }
 
   /** Attempts under way. */
@@ -265,7 +311,11 @@ export class DeploymentHealth {
     if (this.#isClear) return "available";
     const state = this.#stateAt(now);
     if (state.kind === "open") return state.cause === "config" ? "parked" : "cooling-down";
-    if (state.kind === "half-open" && state.probe !== undefined) return "probing";
+    if (state.kind === "half-open") {
+      // Before its probe: whoever waits for the end of the cooldown goes on waiting.
+      if (now < state.heldUntil) return "cooling-down";
+      if (state.probe !== undefined) return "probing";
+    }
     return this.#isLimited(now) ? "rate-limited" : "available";
   }
 
@@ -273,7 +323,8 @@ export class DeploymentHealth {
   availableAt(now: number): number {
     if (this.#isClear) return now;
     const state = this.#stateAt(now);
-    return Math.max(now, this.#limitedUntil, state.kind === "open" ? state.until : now);
+    const until = state.kind === "open" ? state.until : isHeld(state, now) ? now + HELD_LOOK_MS : now;
+    return Math.max(now, this.#limitedUntil, until);
   }
 
   /** The breaker is open or half-open because of failures: one of the openings that the cap counts. */
@@ -288,6 +339,7 @@ export class DeploymentHealth {
     return (
       state.kind === "half-open" &&
       state.probe === undefined &&
+      !isHeld(state, now) &&
       now - state.unprobedSince >= this.#settings.unprobedMs &&
       !this.#isLimited(now)
     );
@@ -332,13 +384,18 @@ export class DeploymentHealth {
     if (!this.#isClear) {
       let state = this.#stateAt(now);
       if (state.kind === "open" && work.isProbe) {
-        state = { kind: "half-open", cause: state.cause, probe: undefined, unprobedSince: now };
+        state = { kind: "half-open", cause: state.cause, probe: undefined, unprobedSince: now, heldUntil: 0 };
         this.#state = state;
       }
-      if (state.kind === "half-open" && state.probe === undefined) state.probe = attempt;
+      if (state.kind === "half-open" && state.probe === undefined) {
+        state.probe = attempt;
+        // Whatever a check would say, the probe says more.
+        state.heldUntil = 0;
+      }
     }
 
     this.#streams++;
+    this.#adaptive?.noteStreams(this.#streams);
     if (this.#isFree) this.#updateFree();
     this.#waitingTokens += tokens;
     attempt.older = this.#newestWaiting;
@@ -346,6 +403,59 @@ export class DeploymentHealth {
     else this.#oldestWaiting = attempt;
     this.#newestWaiting = attempt;
     return attempt;
+  }
+
+  /**
+   * To be called when a cooldown after failures is over: somebody asks after the upstream's health, and requests come back
+   * if it is alive. The check is no attempt: it counts neither as a stream nor as an outcome.
+   *
+   * @returns `undefined`: there is nothing to check.
+   */
+  beginCheck(): HealthCheck | undefined {
+    const state = this.#stateAt(this.#clock.now());
+    if (state.kind !== "half-open" || state.cause !== "failures" || state.probe !== undefined) return undefined;
+    const epoch = this.#epoch;
+    return {
+      end: (isAlive) => {
+        // A reload, a panic probe or the end of the hold came in between.
+        if (this.#epoch !== epoch || this.#state !== state || state.probe !== undefined) return;
+        const now = this.#clock.now();
+        state.heldUntil = 0;
+        state.unprobedSince = now;
+        // It has its place under the cap already.
+        if (!isAlive) this.#open(now);
+      },
+    };
+  }
+
+  /**
+   * Another process found the deployment failing or limited: the later time wins, within the bounds of one's own findings.
+   * Probing stays with each process.
+   *
+   * @param until - On the router's clock.
+   */
+  receive(cause: "failures" | "limited", until: number): void {
+    const now = this.#clock.now();
+    if (!this.#settings.isEnabled || until <= now + LEAST_NEWS_MS) return;
+    if (cause === "limited") {
+      const ends = Math.min(until, now + this.#settings.limitedMaxMs);
+      if (ends <= this.#limitedUntil + LEAST_NEWS_MS) return;
+      this.#limitedUntil = ends;
+      this.#limitedSince = now;
+      this.#updateClear(now);
+      if (this.#isLimitReported) return;
+      this.#isLimitReported = true;
+      this.#report("deployment-cooled", "limited", ends, now, true);
+      return;
+    }
+    const { maxMs, jitter } = this.#settings;
+    const ends = Math.min(until, now + maxMs * (1 + jitter));
+    const state = this.#stateAt(now);
+    if (state.kind === "open" && state.cause === "failures") {
+      if (ends > state.until) this.#state = { ...state, until: ends };
+    } else if (state.kind === "closed" && this.#mayOpen()) {
+      this.#withdraw("failures", ends, now, true);
+    }
   }
 
   snapshot(now: number): HealthSnapshot {
@@ -375,6 +485,36 @@ export class DeploymentHealth {
     attempt.firstTokenAt = now;
     this.#stopWaiting(attempt);
     this.#latency.sampleFirstToken(now - attempt.startedAt, attempt.workAhead, now);
+    if (this.#adaptive && this.#learnCap(attempt, now)) this.#tellFollowers();
+  }
+
+  /** @returns whether more attempts are allowed now. */
+  #learnCap(attempt: Attempt, now: number): boolean {
+    const adaptive = this.#adaptive;
+    if (!adaptive?.sample(now - attempt.startedAt, now)) return false;
+    const before = this.#maxParallel;
+    this.#maxParallel = adaptive.cap;
+    // For the window that begins.
+    adaptive.noteStreams(this.#streams);
+    this.#updateFree();
+    return adaptive.cap > before;
+  }
+
+  #adapt({ ttftTargetMs, maxParallel }: Pick<DeploymentHealthOptions, "ttftTargetMs" | "maxParallel">): void {
+    if (ttftTargetMs === undefined) this.#adaptive = undefined;
+    else if (this.#adaptive?.ttftTargetMs !== ttftTargetMs || this.#adaptive.most !== maxParallel) {
+      this.#adaptive = new AdaptiveCap(ttftTargetMs, maxParallel, this.#clock.now());
+    }
+    if (this.#adaptive) this.#maxParallel = this.#adaptive.cap;
+  }
+
+  /** In turns: a deployment of several groups belongs to the one as much as to the other. */
+  #tellFollowers(): void {
+    const followers = this.#followers;
+    if (followers.length === 0) return;
+    // A copy: whoever is told may stop following.
+    const first = this.#turn++ % followers.length;
+    for (const tell of [...followers.slice(first), ...followers.slice(0, first)]) tell();
   }
 
   #onEnd(attempt: Attempt, { outcome, error, outputTokens }: AttemptResult): void {
@@ -395,7 +535,11 @@ export class DeploymentHealth {
         this.#onOk(attempt, isProbe, now);
         break;
       case "soft":
-        if (wasWaiting) this.#learnCensored(attempt, now);
+        if (wasWaiting) {
+          this.#learnCensored(attempt, now);
+          // Later than that, had it come at all.
+          if (this.#adaptive && attempt.isStreaming) this.#learnCap(attempt, now);
+        }
         this.#onFailure(attempt, isProbe, now);
         break;
       case "hard":
@@ -413,6 +557,8 @@ export class DeploymentHealth {
       case "caller":
         break;
     }
+    // Last, for whoever is told may begin the next attempt at once.
+    this.#tellFollowers();
   }
 
   #stopWaiting(attempt: Attempt): void {
@@ -493,7 +639,7 @@ export class DeploymentHealth {
       takeBackOutcome();
       if (this.#epoch !== epoch || this.#state.kind === "closed") return;
       this.#openings = openings;
-      this.#state = { kind: "half-open", cause: "failures", probe: undefined, unprobedSince: at };
+      this.#state = { kind: "half-open", cause: "failures", probe: undefined, unprobedSince: at, heldUntil: 0 };
     };
   }
 
@@ -599,13 +745,13 @@ export class DeploymentHealth {
     return this.#withdraw("failures", until, now);
   }
 
-  #withdraw(cause: "failures" | "config", until: number, now: number): number {
+  #withdraw(cause: "failures" | "config", until: number, now: number, isReceived = false): number {
     const wasClosed = this.#state.kind === "closed";
     this.#state = { kind: "open", cause, until };
     this.#updateClear(now);
     this.#epoch++;
     if (wasClosed) for (const scope of this.#scopes) scope.onWithdrawn(this);
-    this.#report("deployment-cooled", cause, until, now);
+    this.#report("deployment-cooled", cause, until, now, isReceived);
     return this.#epoch;
   }
 
@@ -622,7 +768,9 @@ export class DeploymentHealth {
   #stateAt(now: number): BreakerState {
     const state = this.#state;
     if (state.kind !== "open" || now < state.until) return state;
-    this.#state = { kind: "half-open", cause: state.cause, probe: undefined, unprobedSince: state.until };
+    const { cause, until } = state;
+    const heldUntil = cause === "failures" && this.#checkMs > 0 ? until + this.#checkMs : 0;
+    this.#state = { kind: "half-open", cause, probe: undefined, unprobedSince: until, heldUntil };
     return this.#state;
   }
 
@@ -649,9 +797,14 @@ export class DeploymentHealth {
     cause: CooldownTransition["cause"],
     until: number | undefined,
     now: number,
+    isReceived = false,
   ): void {
-    this.#onTransition?.({ type, at: now, deployment: this.id, cause, until });
+    this.#onTransition?.({ type, at: now, deployment: this.id, cause, until, isReceived });
   }
+}
+
+function isHeld(state: BreakerState, now: number): boolean {
+  return state.kind === "half-open" && now < state.heldUntil;
 }
 
 /** Undoes an account's entry as of time `at`. */
@@ -661,6 +814,7 @@ interface AttemptAccount {
   now(): number;
   answered(attempt: Attempt): void;
   ended(attempt: Attempt, result: AttemptResult): void;
+  tookBack(): void;
 }
 
 class Attempt implements AttemptInFlight {
@@ -702,6 +856,8 @@ class Attempt implements AttemptInFlight {
   reclassifyAsCaller(): void {
     const { takeBack } = this;
     this.takeBack = undefined;
-    takeBack?.(this.#account.now());
+    if (!takeBack) return;
+    takeBack(this.#account.now());
+    this.#account.tookBack();
   }
 }

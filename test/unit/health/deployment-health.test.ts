@@ -215,7 +215,7 @@ describe("opening (routing §5)", () => {
     fail(1);
     expect(availability()).toBe("cooling-down");
     expect(health.availableAt(clock.time)).toBe(clock.time + 5_000);
-    expect(transitions).toEqual([
+    expect(transitions).toMatchObject([
       { type: "deployment-cooled", at: clock.time, deployment: "a", cause: "failures", until: clock.time + 5_000 },
     ]);
   });
@@ -381,7 +381,7 @@ describe("half-open (routing §5)", () => {
   test("reports the recovery", () => {
     const { clock, run, transitions } = halfOpen();
     run("ok");
-    expect(transitions.at(-1)).toEqual({
+    expect(transitions.at(-1)).toMatchObject({
       type: "deployment-recovered",
       at: clock.time,
       deployment: "a",
@@ -631,6 +631,40 @@ describe("maxParallel", () => {
     health.reconfigure({ settings: defaultCooldown, maxParallel: 1, fingerprint: "" });
     expect([health.isFull, health.isFree]).toEqual([true, false]);
   });
+
+  test("whoever follows is told of each end in the same turn, each of several first in turn", () => {
+    const { health, run } = aScene({ maxParallel: 1 });
+    const told: string[] = [];
+    const stops = ["a", "b"].map((name) => health.follow(() => told.push(`${name}${health.streams}`)));
+    run("ok");
+    run("hard");
+    expect(told).toEqual(["a0", "b0", "b0", "a0"]);
+    for (const stop of stops) stop();
+    run("ok");
+    expect(told).toHaveLength(4);
+  });
+
+  test("with a target for first tokens the cap is found out, and kept by a reload that does not change it", () => {
+    const { health, clock } = aScene({ maxParallel: 64, ttftTargetMs: 100 });
+    expect(health.maxParallel).toBe(20);
+    const window = (ttftMs: number) => {
+      for (let sample = 0; sample < 10; sample++) {
+        const attempt = health.begin(work);
+        clock.time += ttftMs;
+        attempt.firstToken();
+        attempt.end({ outcome: "ok", outputTokens: 1 });
+      }
+    };
+    window(200);
+    expect(health.maxParallel).toBe(18);
+    const options = { settings: defaultCooldown, fingerprint: "" };
+    health.reconfigure({ ...options, maxParallel: 64, ttftTargetMs: 100 });
+    expect(health.maxParallel).toBe(18);
+    health.reconfigure({ ...options, maxParallel: 10, ttftTargetMs: 100 });
+    expect(health.maxParallel).toBe(10);
+    health.reconfigure({ ...options, maxParallel: 64 });
+    expect(health.maxParallel).toBe(64);
+  });
 });
 
 describe("a poison request (routing §5)", () => {
@@ -819,5 +853,130 @@ describe("the cap of a group", () => {
       "cooling-down",
       "available",
     ]);
+  });
+});
+
+describe("a health check at the end of a cooldown", () => {
+  /** Opened by failures at 1000; the cooldown is over at 6000. */
+  function aHeldScene() {
+    const scene = aScene({ checkMs: 10_000 });
+    scene.fail(5);
+    return scene;
+  }
+
+  test("lets nobody in before it has ended", () => {
+    const { health, clock, availability } = aHeldScene();
+    expect(health.beginCheck()).toBeUndefined();
+    clock.time = 6_000;
+    expect(availability()).toBe("cooling-down");
+    expect(health.availableAt(clock.time)).toBe(6_050);
+    const check = health.beginCheck();
+    expect([availability(), health.streams]).toEqual(["cooling-down", 0]);
+    check?.end(true);
+    expect([availability(), health.snapshot(clock.time).state]).toEqual(["available", "half-open"]);
+    expect(health.availableAt(clock.time)).toBe(6_000);
+  });
+
+  test("that finds nobody begins the cooldown anew, and longer", () => {
+    const { health, clock, transitions } = aHeldScene();
+    clock.time = 6_000;
+    const check = health.beginCheck();
+    clock.time = 7_000;
+    check?.end(false);
+    check?.end(true);
+    expect(health.snapshot(clock.time)).toMatchObject({ state: "open", openings: 2, availableAt: 17_000 });
+    expect(transitions.map(({ type, until }) => [type, until])).toEqual([
+      ["deployment-cooled", 6_000],
+      ["deployment-cooled", 17_000],
+    ]);
+  });
+
+  test("that never comes holds a deployment back for so long only", () => {
+    const { health, clock, availability } = aHeldScene();
+    clock.time = 15_999;
+    expect([availability(), health.wantsProbe(clock.time)]).toEqual(["cooling-down", false]);
+    clock.time = 16_000;
+    expect(availability()).toBe("available");
+    const check = health.beginCheck();
+    const probe = health.begin(work);
+    check?.end(false);
+    expect(availability()).toBe("probing");
+    probe.end({ outcome: "ok", outputTokens: 1 });
+    expect(availability()).toBe("available");
+    expect(health.snapshot(clock.time).state).toBe("closed");
+  });
+
+  test("says nothing after a probe that somebody risked meanwhile", () => {
+    const { health, clock, availability } = aHeldScene();
+    clock.time = 6_000;
+    const check = health.beginCheck();
+    const probe = health.begin({ ...work, isProbe: true });
+    expect(availability()).toBe("probing");
+    check?.end(false);
+    expect(health.snapshot(clock.time).state).toBe("half-open");
+    probe.end({ outcome: "ok", outputTokens: 1 });
+    expect(health.snapshot(clock.time).state).toBe("closed");
+  });
+
+  test("is not made of a deployment that is parked for its configuration, or that nobody checks", () => {
+    const { health, clock, run } = aScene({ checkMs: 10_000 });
+    run("config");
+    clock.time = 1_000 + defaultCooldown.configMs;
+    expect([health.beginCheck(), health.availability(clock.time)]).toEqual([undefined, "available"]);
+    const unchecked = aScene();
+    unchecked.fail(5);
+    unchecked.clock.time = 6_000;
+    expect(unchecked.availability()).toBe("available");
+  });
+});
+
+describe("what other processes found out (routing §5, shared store)", () => {
+  test("an opening is taken over until its end, reported as received, and leaves the length of one's own as it was", () => {
+    const { health, clock, transitions, availability, fail } = aScene();
+    health.receive("failures", clock.time + 4_000);
+    expect(availability()).toBe("cooling-down");
+    expect(transitions).toMatchObject([{ type: "deployment-cooled", cause: "failures", isReceived: true }]);
+    clock.time += 4_000;
+    expect(availability()).toBe("available");
+    fail(1);
+    expect(health.snapshot(clock.time).openings).toBe(1);
+  });
+
+  test("the later time wins, and no time is longer than an own opening could be", () => {
+    const { health, clock } = aScene();
+    health.receive("failures", clock.time + 9_000);
+    health.receive("failures", clock.time + 3_000);
+    expect(health.availableAt(clock.time) - clock.time).toBe(9_000);
+    health.receive("failures", clock.time + 10_000_000);
+    expect(health.availableAt(clock.time) - clock.time).toBe(144_000);
+    health.receive("limited", clock.time + 10_000_000);
+    clock.time += 61_000;
+    expect(health.snapshot(clock.time).availability).toBe("cooling-down");
+  });
+
+  test("a limit is no failure, and its echo is no news", () => {
+    const { health, clock, transitions, availability } = aScene();
+    health.receive("limited", clock.time + 2_000);
+    expect(availability()).toBe("rate-limited");
+    health.receive("limited", clock.time + 2_050);
+    expect(health.availableAt(clock.time)).toBe(clock.time + 2_000);
+    expect(transitions).toHaveLength(1);
+    expect(health.successRate(clock.time)).toBe(1);
+  });
+
+  test("invariant 7: the cap on openings holds for received ones, too", () => {
+    const clock = handClock(0);
+    const [first, second] = [aHealth({ clock, id: "a" }), aHealth({ clock, id: "b" })];
+    new GroupHealth({ members: [first, second], hasFallbackChain: false, maxOpenShare: 0.5 });
+    first.receive("failures", 5_000);
+    second.receive("failures", 5_000);
+    expect([first.availability(0), second.availability(0)]).toEqual(["cooling-down", "available"]);
+  });
+
+  test("with cooldowns switched off nothing is taken over", () => {
+    const { health, clock, availability } = aScene({ settings: { ...defaultCooldown, isEnabled: false } });
+    health.receive("failures", clock.time + 4_000);
+    health.receive("limited", clock.time + 4_000);
+    expect(availability()).toBe("available");
   });
 });
