@@ -1,4 +1,5 @@
 import { createHmac, randomBytes } from "node:crypto";
+import { sha256Hex } from "./digest.js";
 
 /** Of this process alone: a fingerprint that leaks says nothing about what it was made from. */
 const salt = randomBytes(32);
@@ -17,14 +18,26 @@ export function fingerprint(data: unknown): string {
   return createHmac("sha256", salt).update(canonical(data)).digest("base64url").slice(0, 16);
 }
 
-function canonical(data: unknown): string {
-  if (typeof data === "function") return identityOf(data);
+/**
+ * Equal for equal data in every process: functions and class instances count by their names only. Anybody can make it from
+ * the data: it is not to be shown where secrets went into it.
+ */
+export function portableFingerprint(data: unknown): string {
+  return sha256Hex(canonical(data, nameOf));
+}
+
+function canonical(data: unknown, standIn: (object: object) => string = identityOf): string {
+  if (typeof data === "function") return standIn(data);
   if (typeof data !== "object" || data === null) return typeof data === "string" ? JSON.stringify(data) : String(data);
-  if (Array.isArray(data)) return `[${data.map(canonical).join()}]`;
+  if (Array.isArray(data)) return `[${data.map((item) => canonical(item, standIn)).join()}]`;
   const prototype: unknown = Object.getPrototypeOf(data);
-  if (prototype !== null && prototype !== Object.prototype) return identityOf(data);
+  if (prototype !== null && prototype !== Object.prototype) return standIn(data);
   const fields = Object.entries(data).sort(([a], [b]) => (a < b ? -1 : 1));
-  return `{${fields.map(([name, value]) => `${JSON.stringify(name)}:${canonical(value)}`).join()}}`;
+  return `{${fields.map(([name, value]) => `${JSON.stringify(name)}:${canonical(value, standIn)}`).join()}}`;
+}
+
+function nameOf(object: object): string {
+  return `#${typeof object === "function" ? `function ${object.name}` : `instance ${object.constructor?.name}`}`;
 }
 
 /** The same text for the same object or function, and for no other. */

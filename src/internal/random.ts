@@ -53,3 +53,12 @@ function fourDigits(random: Random): string {
     CODES[Math.floor(bits / 238_328)] as number,
   );
 }
+
+/** Unguessable: `byteCount` bytes of the platform's cryptographic source, in base64url. Not to be replaced by a seed. */
+export function secretText(byteCount: number): string {
+  const bytes = globalThis.crypto.getRandomValues(new Uint8Array(byteCount));
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_")
+    .replaceAll("=", "");
+}
