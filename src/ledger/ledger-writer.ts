@@ -1,0 +1,216 @@
+import { RouterError } from "../errors/router-error.js";
+import type { Clock, Timer } from "../internal/clock.js";
+import { deferred } from "../internal/deferred.js";
+import type { Ledger, LedgerEntry } from "./ledger.js";
+
+export interface LedgerWriterOptions {
+  readonly clock: Clock;
+  readonly ledger: Ledger;
+  /** The ledger failed, or took entries again. */
+  readonly onTransition: (isFailing: boolean) => void;
+  /** The ledger will never take this entry: it is wrong. */
+  readonly onRefused: (entry: LedgerEntry, error: RouterError) => void;
+}
+
+interface Waiting {
+  readonly entries: readonly LedgerEntry[];
+  readonly onBooked: () => void;
+}
+
+/** Entries wait no longer than this for others to go with them. */
+const GATHER_MS = 50;
+const MAX_BATCH = 500;
+const MAX_PAUSE_MS = 5_000;
+/** A ledger that takes longer is as good as away: what requests reserved does not wait for it (R12). */
+const SLOW_MS = 900;
+/** No answer comes after this long: the entries are sent again. */
+const TIMEOUT_MS = 30_000;
+/** Entries that wait for a ledger that is away; beyond it no request is let in, for nothing may be lost. */
+const MAX_WAITING = 50_000;
+
+/** Books entries behind the requests' backs, again and again until the ledger has them: a replay books once (R13). */
+export class LedgerWriter {
+  readonly #options: LedgerWriterOptions;
+  #waiting: Waiting[] = [];
+  #timer: Timer | undefined;
+  #flushing: Promise<void> | undefined;
+  #pauseMs = GATHER_MS;
+  /** The ledger answers with promises. */
+  #isRemote = false;
+  /** It failed, or is slow: what waits is not waited for. */
+  #isFailing = false;
+  #isClosed = false;
+
+  constructor(options: LedgerWriterOptions) {
+    this.#options = options;
+  }
+
+  /** Requests whose entries are not booked yet. */
+  get size(): number {
+    return this.#waiting.length;
+  }
+
+  /** No more can be remembered: whoever would add to it is to be refused. */
+  get isFull(): boolean {
+    return this.#waiting.length >= MAX_WAITING;
+  }
+
+  /** @param onBooked - Called once: the entries are booked, or the ledger failed and they wait for it. */
+  write(entries: readonly LedgerEntry[], onBooked: () => void): void {
+    if (!this.#isRemote && this.#bookNow(entries)) {
+      onBooked();
+      return;
+    }
+    const waiting = { entries, onBooked: once(onBooked) };
+    this.#waiting.push(waiting);
+    if (this.#isFailing) waiting.onBooked();
+    if (this.#isClosed) void this.#flushOnce();
+    else if (this.#waiting.length >= MAX_BATCH && this.#pauseMs === GATHER_MS) void this.flush();
+    else this.#wakeIn(this.#pauseMs);
+  }
+
+  /** In memory; `false`: the ledger turned out to be elsewhere, and books them, or they are to be booked again. */
+  #bookNow(entries: readonly LedgerEntry[]): boolean {
+    for (const entry of entries) {
+      const booking = this.#appendOne(entry);
+      if (!(booking instanceof Promise)) continue;
+      booking.catch(() => {});
+      this.#isRemote = true;
+      return false;
+    }
+    return true;
+  }
+
+  #appendOne(entry: LedgerEntry): void | Promise<void> {
+    try {
+      return this.#options.ledger.append([entry]);
+    } catch (error) {
+      if (!isRefusal(error)) return Promise.reject(error);
+      this.#options.onRefused(entry, error);
+    }
+  }
+
+  /** Of entries that the ledger refuses together, those that it takes alone. */
+  async #appendEach(entries: readonly LedgerEntry[]): Promise<void> {
+    for (const entry of entries) {
+      try {
+        await this.#options.ledger.append([entry]);
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        this.#options.onRefused(entry, error);
+      }
+    }
+  }
+
+  /** What is being sent may have been chosen before: no timer comes to what was added since. */
+  async #flushOnce(): Promise<void> {
+    await this.#flushing;
+    await this.flush();
+  }
+
+  #wakeIn(delayMs: number): void {
+    if (this.#isClosed) return;
+    this.#timer ??= this.#options.clock.schedule(delayMs, () => void this.flush(), true);
+  }
+
+  flush(): Promise<void> {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#flushing ??= this.#send().finally(() => {
+      this.#flushing = undefined;
+      if (this.#waiting.length > 0) this.#wakeIn(this.#pauseMs);
+    });
+    return this.#flushing;
+  }
+
+  async #send(): Promise<void> {
+    const { onTransition } = this.#options;
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.slice(0, MAX_BATCH);
+      const entries = batch.flatMap((waiting) => waiting.entries);
+      try {
+        await this.#withinTime(this.#append(entries));
+      } catch {
+        this.#noteFailing();
+        this.#pauseMs = Math.min(MAX_PAUSE_MS, this.#pauseMs * 2);
+        return;
+      }
+      if (this.#isFailing) onTransition(false);
+      this.#isFailing = false;
+      this.#pauseMs = GATHER_MS;
+      this.#waiting.splice(0, batch.length);
+      for (const { onBooked } of batch) onBooked();
+    }
+  }
+
+  async #append(entries: readonly LedgerEntry[]): Promise<void> {
+    try {
+      await this.#options.ledger.append(entries);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      await this.#appendEach(entries);
+    }
+  }
+
+  /** One append at a time, however slow: a ledger that hangs does not get more of them. */
+  async #withinTime(booking: Promise<void>): Promise<void> {
+    if (this.#isClosed) return booking;
+    const { clock } = this.#options;
+    const over = deferred<never>();
+    const slow = clock.schedule(SLOW_MS, () => this.#noteFailing(), true);
+    const timeout = clock.schedule(TIMEOUT_MS, () => over.reject(new Error("The ledger did not answer.")), true);
+    try {
+      await Promise.race([booking, over.promise]);
+    } finally {
+      slow.cancel();
+      timeout.cancel();
+    }
+  }
+
+  /** What was reserved is not held back by a ledger that is away (R12). */
+  #noteFailing(): void {
+    if (!this.#isFailing) this.#options.onTransition(true);
+    this.#isFailing = true;
+    for (const { onBooked } of this.#waiting) onBooked();
+  }
+
+  /**
+   * Closes: what comes later is sent at once, and not again where that fails.
+   *
+   * @returns whether everything was booked within `limitMs`.
+   */
+  async drain(limitMs: number): Promise<boolean> {
+    const { clock } = this.#options;
+    const giveUpAt = clock.now() + limitMs;
+    while (this.#waiting.length > 0 && clock.now() < giveUpAt) {
+      await this.#flushUntil(giveUpAt);
+      if (this.#waiting.length > 0) await clock.sleep(Math.min(this.#pauseMs, Math.max(0, giveUpAt - clock.now())));
+    }
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    return this.#waiting.length === 0;
+  }
+
+  async #flushUntil(giveUpAt: number): Promise<void> {
+    const { clock } = this.#options;
+    const over = deferred<void>();
+    const timer = clock.schedule(giveUpAt - clock.now(), () => over.resolve());
+    await Promise.race([this.flush(), over.promise]);
+    timer.cancel();
+  }
+}
+
+/** It is the entries' fault: they would be refused again. */
+function isRefusal(error: unknown): error is RouterError {
+  return RouterError.isRouterError(error) && error.code === "invalid_request";
+}
+
+function once(run: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (isDone) return;
+    isDone = true;
+    run();
+  };
+}
