@@ -4,11 +4,14 @@ import type { Clock } from "../internal/clock.js";
 export interface SettledUsage {
   readonly promptTokens: number;
   readonly cachedTokens: number;
+  readonly cacheWriteTokens: number;
   readonly completionTokens: number;
   readonly reasoningTokens: number;
   /** Counted here, because the upstream did not report it. */
   readonly isEstimated: boolean;
-  /** `null`: no price is known. */
+  /** Integer: exact (R18). `null`: no price is known. */
+  readonly costNanoUsd: number | null;
+  /** The same in USD, for people. */
   readonly costUsd: number | null;
 }
 

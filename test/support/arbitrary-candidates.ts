@@ -12,6 +12,7 @@ export const arbitraryCandidates: fc.Arbitrary<Candidate[]> = fc
     fc.record({
       streams: fc.constantFrom(0, 0, 1, 2, 3, 40),
       waitingTokens: fc.constantFrom(0, 0, 1, 800, 20_000),
+      matchedTokens: fc.constantFrom(undefined, 0, 0, 128, 1_000),
       samples: fc.constantFrom(0, 1, 4, 100),
       slownessMs: fc.constantFrom(0.05, 0.05, 0.055, 0.1, 2),
       msPerOutputToken: fc.constantFrom(0, 10, 10, 12, 50),

@@ -1,5 +1,6 @@
 import { Credential } from "../../src/deployments/credential.js";
 import type { Deployment } from "../../src/deployments/deployment.js";
+import { NO_UPKEEP } from "../../src/deployments/upkeep.js";
 import { UpstreamError, type UpstreamErrorFields } from "../../src/errors/upstream-error.js";
 import { type CooldownTransition, DeploymentHealth } from "../../src/health/deployment-health.js";
 import { GroupHealth } from "../../src/health/group-health.js";
@@ -7,6 +8,7 @@ import { type CooldownSettings, defaultCooldown } from "../../src/health/options
 import { type Clock, systemClock } from "../../src/internal/clock.js";
 import { type Random, seededRandom } from "../../src/internal/random.js";
 import type { FeatureSupport, Provider } from "../../src/providers/provider.js";
+import type { PrefixIndex } from "../../src/routing/affinity/prefix-index.js";
 import type { Candidate, Strategy } from "../../src/routing/candidate.js";
 import { CandidatePool, type ChoiceRequest } from "../../src/routing/candidates.js";
 import type { BuiltInStrategy } from "../../src/routing/strategies/built-in-strategy.js";
@@ -48,18 +50,25 @@ export function aDeployment(
     weight: 1,
     tier: 0,
     maxParallel: Number.POSITIVE_INFINITY,
+    sharedParallel: undefined,
+    ttftTargetMs: undefined,
+    rpm: undefined,
+    tpm: undefined,
     timeouts: {},
     tags: new Set(),
     region: undefined,
     contextWindow: undefined,
+    maxEmbeddingInputs: undefined,
     price: undefined,
     defaults: {},
     unsupported: "drop",
     isolation: "shared",
+    upkeep: NO_UPKEEP,
     credential: new Credential(undefined, systemClock),
     headers: {},
     partition: "",
     fingerprint: "",
+    answerConfiguration: "",
     ...rest,
   };
 }
@@ -70,6 +79,8 @@ export interface HealthFields {
   readonly random?: Random;
   readonly settings?: Partial<CooldownSettings>;
   readonly maxParallel?: number;
+  readonly ttftTargetMs?: number;
+  readonly checkMs?: number;
   readonly onTransition?: (transition: CooldownTransition) => void;
 }
 export function aHealth({
@@ -78,15 +89,19 @@ export function aHealth({
   random,
   settings,
   maxParallel = Number.POSITIVE_INFINITY,
+  ttftTargetMs,
+  checkMs,
   onTransition,
 }: HealthFields = {}): DeploymentHealth {
   return new DeploymentHealth({
     id,
     fingerprint: "",
     maxParallel,
+    ttftTargetMs,
     clock,
     random: random ?? seededRandom(1),
     settings: { ...defaultCooldown, ...settings },
+    checkMs,
     onTransition,
   });
 }
@@ -101,6 +116,8 @@ export interface PoolFields {
   readonly settings?: Partial<CooldownSettings>;
   readonly hasFallbackChain?: boolean;
   readonly strategy?: () => Strategy | BuiltInStrategy;
+  /** Deployments remember what they have read. */
+  readonly prefixes?: PrefixIndex;
 }
 export interface TestPool {
   readonly pool: CandidatePool;
@@ -115,6 +132,7 @@ export function aPool(deployments: readonly Partial<Deployment>[], fields: PoolF
     settings,
     hasFallbackChain = false,
     strategy = latency,
+    prefixes,
   } = fields;
   const members = deployments.map((deployment, position) => {
     const id = deployment.id ?? `d${position}`;
@@ -127,12 +145,17 @@ export function aPool(deployments: readonly Partial<Deployment>[], fields: PoolF
         maxParallel: deployment.maxParallel ?? Number.POSITIVE_INFINITY,
         ...(settings && { settings }),
       }),
+      ...(prefixes && { prefixes: prefixes.open() }),
     };
   });
   const healths = members.map(({ health }) => health);
   const maxOpenShare = settings?.maxOpenShare ?? defaultCooldown.maxOpenShare;
   const group = new GroupHealth({ members: healths, hasFallbackChain, maxOpenShare });
-  return { pool: new CandidatePool({ members, group, createStrategy: strategy }), group, healths };
+  return {
+    pool: new CandidatePool({ members, group, createStrategy: strategy, ...(prefixes && { prefixes }) }),
+    group,
+    healths,
+  };
 }
 
 /** A chat request that asks for nothing special. */
@@ -144,6 +167,10 @@ export function aChoice(fields: Partial<ChoiceRequest> = {}): ChoiceRequest {
     maxOutputTokens: 0,
     outputTokens: 180,
     isStreaming: true,
+    reservedTokens: 0,
+    isPriced: undefined,
+    captured: undefined,
+    isModelListed: false,
     requiredTags: [],
     requiredRegion: undefined,
     largerWindowThan: undefined,

@@ -1,5 +1,6 @@
 import type { RequestFacts } from "../../src/plugins/guarded-request.js";
 import type {
+  AttemptEvent,
   Plugin,
   RequestStartedEvent,
   SettledEvent,
@@ -74,9 +75,11 @@ export function someUsage(fields: Partial<SettledUsage> = {}): SettledUsage {
   return {
     promptTokens: 10,
     cachedTokens: 0,
+    cacheWriteTokens: 0,
     completionTokens: 5,
     reasoningTokens: 0,
     isEstimated: false,
+    costNanoUsd: 1_000_000,
     costUsd: 0.001,
     ...fields,
   };
@@ -97,14 +100,39 @@ export function aSettledEvent(fields: Partial<SettledEvent> = {}): SettledEvent 
   return {
     ...base,
     type: "request-settled",
+    isStreaming: false,
     outcome: "succeeded",
     code: undefined,
+    cache: undefined,
+    finishReason: "stop",
+    answeredBy: undefined,
+    groups: ["chat"],
+    excluded: [],
+    dropped: [],
     deployment: "openai/gpt@api",
     provider: "openai",
     attempts: 1,
     durationMs: 12.3456,
     ttftMs: undefined,
     usage: someUsage(),
+    ...fields,
+  };
+}
+
+export function anAttemptEvent(fields: Partial<AttemptEvent> = {}): AttemptEvent {
+  return {
+    ...base,
+    type: "attempt-ended",
+    isStreaming: false,
+    attempt: 1,
+    attemptGroup: "chat",
+    deployment: "d",
+    provider: "p",
+    upstreamModel: "m",
+    configuredModel: "m",
+    host: "api.example.com",
+    outcome: "ok",
+    durationMs: 5,
     ...fields,
   };
 }

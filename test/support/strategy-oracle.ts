@@ -12,7 +12,7 @@ export function specifiedCosts(
   const decoding = sampled.filter(({ msPerOutputToken }) => msPerOutputToken > 0);
   const bestT = decoding.length === 0 ? 0 : Math.min(...decoding.map(({ msPerOutputToken }) => msPerOutputToken));
   return candidates.map((d) => {
-    const w = d.waitingTokens + Math.max(1, p) + 100 * d.streams + 100;
+    const w = d.waitingTokens + Math.max(1, p - (d.matchedTokens ?? 0)) + 100 * d.streams + 100;
     let v: number;
     if (strategy === "least-busy") v = w / d.weight;
     else if (d.samples === 0) v = d.streams < 2 || sampled.length === 0 ? best * w : Number.POSITIVE_INFINITY;

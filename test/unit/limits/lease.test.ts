@@ -7,9 +7,11 @@ import { virtualClock } from "../../../src/testing/virtual-clock.js";
 const usage = (): SettledUsage => ({
   promptTokens: 10,
   cachedTokens: 0,
+  cacheWriteTokens: 0,
   completionTokens: 5,
   reasoningTokens: 0,
   isEstimated: false,
+  costNanoUsd: 1_000_000,
   costUsd: 0.001,
 });
 

@@ -1,0 +1,170 @@
+import type { Clock, Timer } from "../internal/clock.js";
+import { checkSettlement } from "../stores/check.js";
+import type { Settlement, SettlementAnswer, Store } from "../stores/store.js";
+import type { StoreCalls } from "./store-calls.js";
+
+/** A settlement, and who wants to know how it went. */
+interface Pending {
+  readonly settlement: Settlement;
+  readonly onAnswer: ((answer: SettlementAnswer) => void) | undefined;
+}
+
+export interface SettlementQueueOptions {
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly calls: StoreCalls;
+  /** Settlements that were given up, because too many wait: their reservations expire, and are charged in full. */
+  readonly onDropped: (count: number) => void;
+}
+
+/** Settlements wait no longer than this for others to go with them (routing §12). */
+const GATHER_MS = 100;
+const MAX_BATCH = 256;
+/** The longest pause between attempts at a store that fails. */
+const MAX_PAUSE_MS = 1_000;
+const MAX_PENDING = 100_000;
+/** Nobody waits for settlements, so they may take their time. */
+const TIMEOUT_MS = 2_000;
+
+/**
+ * Ends reservations: at once in a store that answers at once, otherwise in batches behind the requests' backs, again
+ * and again until the store has taken them. A replay applies once (R13).
+ */
+export class SettlementQueue {
+  readonly #options: SettlementQueueOptions;
+  #pending: Pending[] = [];
+  #timer: Timer | undefined;
+  #flushing: Promise<void> | undefined;
+  #pauseMs = GATHER_MS;
+  #isClosed = false;
+
+  constructor(options: SettlementQueueOptions) {
+    this.#options = options;
+  }
+
+  /** Settlements that the store has not acknowledged. */
+  get size(): number {
+    return this.#pending.length;
+  }
+
+  add(settlement: Settlement, onAnswer?: (answer: SettlementAnswer) => void): void {
+    const { store } = this.#options;
+    if (!store.isShared) {
+      let answers: ReturnType<Store["settle"]>;
+      try {
+        answers = store.settle([settlement]);
+      } catch (error) {
+        // What is wrong with the settlement itself is for its author.
+        if (error instanceof RangeError) throw error;
+        this.#keep({ settlement, onAnswer });
+        return;
+      }
+      if (!(answers instanceof Promise)) {
+        onAnswer?.(answers[0] as SettlementAnswer); // one answer for each
+        return;
+      }
+      answers.then(
+        ([answer]) => onAnswer?.(answer as SettlementAnswer),
+        () => this.#keep({ settlement, onAnswer }),
+      );
+      return;
+    }
+    this.#keep({ settlement, onAnswer });
+  }
+
+  #keep(pending: Pending): void {
+    if (this.#pending.length >= MAX_PENDING) {
+      this.#pending.shift();
+      this.#options.onDropped(1);
+    }
+    this.#pending.push(pending);
+    if (this.#isClosed) void this.#flushOnce();
+    else if (this.#pending.length >= MAX_BATCH && this.#pauseMs === GATHER_MS) void this.flush();
+    else this.#wakeIn(this.#pauseMs);
+  }
+
+  /** What is being sent may have been chosen before: no timer comes to what was added since. */
+  async #flushOnce(): Promise<void> {
+    await this.#flushing;
+    await this.flush();
+  }
+
+  #wakeIn(delayMs: number): void {
+    if (this.#isClosed) return;
+    this.#timer ??= this.#options.clock.schedule(delayMs, () => void this.flush(), true);
+  }
+
+  /** Sends what waits; resolves when the store has taken it, or failed. */
+  flush(): Promise<void> {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#flushing ??= this.#send().finally(() => {
+      this.#flushing = undefined;
+      if (this.#pending.length > 0) this.#wakeIn(this.#pauseMs);
+    });
+    return this.#flushing;
+  }
+
+  async #send(): Promise<void> {
+    const { store, calls } = this.#options;
+    while (this.#pending.length > 0) {
+      const batch = this.#pending.slice(0, MAX_BATCH);
+      let answers: readonly SettlementAnswer[];
+      try {
+        answers = await calls.call(
+          () => store.settle(batch.map(({ settlement }) => settlement)),
+          undefined,
+          TIMEOUT_MS,
+        );
+      } catch (error) {
+        if (error instanceof RangeError) {
+          this.#dropRefused(batch);
+          continue;
+        }
+        // Also where it did arrive, and the acknowledgement was lost: the replay applies once.
+        this.#pauseMs = Math.min(MAX_PAUSE_MS, this.#pauseMs * 2);
+        return;
+      }
+      this.#pauseMs = GATHER_MS;
+      const sent = new Set(batch);
+      this.#pending = this.#pending.filter((pending) => !sent.has(pending));
+      for (const [index, { onAnswer }] of batch.entries()) onAnswer?.(answers[index] as SettlementAnswer); // one for each
+    }
+  }
+
+  /** Something in the batch is no settlement: without it the others go, rather than wait behind it for ever. */
+  #dropRefused(batch: readonly Pending[]): void {
+    const refused = new Set(
+      batch.filter(({ settlement }) => {
+        try {
+          checkSettlement(settlement);
+          return false;
+        } catch {
+          return true;
+        }
+      }),
+    );
+    // Whatever the store refuses that is right by our own rules: all of it, for nobody can tell which it is.
+    const dropped = refused.size > 0 ? refused : new Set(batch);
+    this.#pending = this.#pending.filter((pending) => !dropped.has(pending));
+    this.#options.onDropped(dropped.size);
+  }
+
+  /**
+   * Closes: what comes later is sent at once, and not again where that fails.
+   *
+   * @returns whether everything was taken within `limitMs`.
+   */
+  async drain(limitMs: number): Promise<boolean> {
+    const { clock } = this.#options;
+    const giveUpAt = clock.now() + limitMs;
+    while (this.#pending.length > 0 && clock.now() < giveUpAt) {
+      await this.flush();
+      if (this.#pending.length > 0) await clock.sleep(Math.min(this.#pauseMs, Math.max(0, giveUpAt - clock.now())));
+    }
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    return this.#pending.length === 0;
+  }
+}

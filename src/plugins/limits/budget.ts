@@ -1,0 +1,79 @@
+import { z } from "zod";
+import { InvalidOptionsError, type OptionsIssue } from "../../errors/router-error.js";
+import { MAX_BUDGET_USD } from "../../limits/claim.js";
+import { type BudgetPeriod, isBudgetPeriod } from "../../stores/budget-period.js";
+import { pluginNameSchema } from "../options.js";
+import { parseOwnOptions } from "../own-options.js";
+import type { Plugin } from "../plugin.js";
+import { refuseTooMany } from "./rate-limit.js";
+import { accountsOf, matchSchema, REQUEST_SCOPES, type RequestScope, valueMatcher } from "./scope.js";
+
+export interface BudgetOptions {
+  /** Whose costs are counted together. A request without that scope, such as one of no team, is not counted. */
+  readonly by: RequestScope;
+  /** USD per period, 0–9000000. */
+  readonly limitUsd: number;
+  /**
+   * `day`, `week` (from Monday), `month`: of the calendar, in UTC. `24h`, `30d` …: one after the other since 1970.
+   * `total`: for ever. @default "total"
+   */
+  readonly period?: BudgetPeriod | undefined;
+  /** Refuses nothing, and warns (`onWarning`) at 80 % and at 100 %. @default false */
+  readonly soft?: boolean | undefined;
+  /** What each request holds of a hard budget: the most that it can cost, or what it probably will. @default "upper-bound" */
+  readonly reserve?: "upper-bound" | "expected" | undefined;
+  /** Only these keys, users, models, tags …: names, or patterns with `*`. @default all */
+  readonly match?: string | readonly string[] | undefined;
+  /** What happens to a hard budget while its store cannot be asked. @default "closed"; a soft one stays open */
+  readonly onStoreFailure?: "closed" | "grace" | "open" | undefined;
+  /** Needed where one router has several. It is part of the accounts' names in the store. @default "budget" */
+  readonly name?: string | undefined;
+}
+
+const optionsSchema = z.strictObject({
+  by: z.enum(REQUEST_SCOPES, `expected one of ${REQUEST_SCOPES.join(", ")}`),
+  limitUsd: z
+    .number("expected a number of USD")
+    .min(0, "expected 0 at least")
+    .max(MAX_BUDGET_USD, `expected at most ${MAX_BUDGET_USD}`),
+  period: z
+    .custom<BudgetPeriod>(isBudgetPeriod, 'expected "day", "week", "month", "total", or hours or days such as "24h"')
+    .optional(),
+  soft: z.boolean("expected a boolean").default(false),
+  reserve: z.enum(["upper-bound", "expected"], 'expected "upper-bound" or "expected"').optional(),
+  match: matchSchema,
+  onStoreFailure: z.enum(["closed", "grace", "open"], "expected one of closed, grace, open").optional(),
+  name: pluginNameSchema.default("budget"),
+});
+
+/**
+ * Limits what each key, user, team, organization, model or tag may cost in a period; beside what the directory states.
+ *
+ * @throws {InvalidOptionsError} an option is wrong.
+ * @see docs/limits-and-budgets.md
+ */
+export function budget(options: BudgetOptions): Plugin {
+  const parsed = parseOwnOptions("budget", optionsSchema, options);
+  const { by, limitUsd, period, soft, reserve, match, onStoreFailure, name } = parsed;
+  const issues: OptionsIssue[] = [];
+  if (soft && reserve !== undefined) {
+    issues.push({ path: "budget.reserve", message: "is for hard budgets: a soft one holds nothing" });
+  }
+  if (soft && onStoreFailure !== undefined && onStoreFailure !== "open") {
+    issues.push({ path: "budget.onStoreFailure", message: 'is always "open" for soft budgets, which refuse nothing' });
+  }
+  if (issues.length > 0) throw new InvalidOptionsError(issues);
+  const matches = valueMatcher(match);
+  const isHard = !soft;
+  return {
+    name,
+    reserve(request) {
+      const accounts = accountsOf(request, by, matches);
+      refuseTooMany(accounts.length, name);
+      return accounts.map(({ key: account, scope }) => {
+        const key = `${name}/${account}`;
+        return { kind: "budget", key, scope, limitUsd, period, isHard, reserve, onStoreFailure };
+      });
+    },
+  };
+}

@@ -1,0 +1,161 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { seededRandom } from "../../src/internal/random.js";
+import { postgres } from "../../src/postgres/index.js";
+import { type KillPoint, type ProcessOrders, routerOf } from "./accounting-process.js";
+import { APART_KILL_POINTS, KILL_POINTS, reconcile, recordingUpstream, startProcess } from "./accounting-processes.js";
+import { answeringTransport } from "./answering-transport.js";
+import type { PostgresServer } from "./postgres-server.js";
+import type { RedisServer } from "./redis-server.js";
+
+export interface KillPlan {
+  /** Runs of each named point. */
+  readonly perPoint: number;
+  /** Runs that end at a random time. */
+  readonly atRandom: number;
+  /** Budgets in PostgreSQL, drawn in parts, rather than in Redis with the limits. */
+  readonly areBudgetsApart: boolean;
+  readonly seed: number;
+  /** Processes at the same time. */
+  readonly atOnce: number;
+}
+
+export interface KillReport {
+  readonly runs: number;
+  /** Processes that died where they were to. */
+  readonly killed: number;
+  readonly problems: readonly string[];
+  /** The longest time from a death to the return of what was held, in the stores' time. */
+  readonly longestReturnMs: number;
+}
+
+const REQUESTS = 30;
+const LIMIT_USD = 1;
+/** The processes' time is that much faster: a dead one's 30 s are 7.5; more, and a busy machine's pauses look like deaths. */
+const SPEED = 4;
+/** An owner's lifetime and a sweep, and for a slow machine a second of its own time. */
+const RETURN_MS = 35_000 + 2_000 * SPEED;
+
+interface Run {
+  readonly organization: string;
+  readonly name: string;
+  readonly killAt: ProcessOrders["killAt"];
+  readonly killAfterMs: number | undefined;
+}
+
+/** Kills processes in the middle of their work, and looks at what another one finds (F12, R27). */
+export async function killRuns(plan: KillPlan, redis: RedisServer, server: PostgresServer): Promise<KillReport> {
+  const random = seededRandom(plan.seed);
+  const epochMs = Date.now();
+  const postgresUrl = await server.createDatabase(`kill_${plan.seed}_${plan.areBudgetsApart ? "apart" : "together"}`);
+  const pool = new pg.Pool({ connectionString: postgresUrl, max: 5 });
+  const { migrate, ledger } = postgres(pool);
+  await migrate();
+  const upstream = await recordingUpstream();
+  const ordersOf = (organization: string, seed: number): ProcessOrders => ({
+    redisUrl: redis.url,
+    prefix: `kill-${plan.seed}-${plan.areBudgetsApart}`,
+    postgresUrl,
+    areBudgetsApart: plan.areBudgetsApart,
+    organization,
+    allowance: { budgetUsd: LIMIT_USD, maxParallel: 50, rpm: 100_000 },
+    upstreamUrl: upstream.url,
+    requests: REQUESTS,
+    concurrency: 5,
+    seed,
+    speed: SPEED,
+    epochMs,
+    storeTimeoutMs: 500 * SPEED,
+  });
+
+  const points: readonly KillPoint[] = plan.areBudgetsApart ? [...KILL_POINTS, ...APART_KILL_POINTS] : KILL_POINTS;
+  const runs: Run[] = [];
+  for (let time = 0; time < plan.perPoint; time++) {
+    for (const point of points) {
+      // Heartbeats are rare, draws of parts too.
+      const isRare = point.startsWith("budgetStore");
+      const times = isRare ? 1 : 1 + Math.floor(random.next() * 6);
+      const organization = `o${runs.length}`;
+      runs.push({ organization, name: `${point} #${times}`, killAt: { point, count: times }, killAfterMs: undefined });
+    }
+  }
+  for (let time = 0; time < plan.atRandom; time++) {
+    const killAfterMs = random.next() * 120;
+    runs.push({
+      organization: `o${runs.length}`,
+      name: `after ${Math.round(killAfterMs)} ms`,
+      killAt: undefined,
+      killAfterMs,
+    });
+  }
+
+  // Somebody who lives: it books and frees what the dead ones held.
+  const survivor = routerOf(
+    ordersOf("survivor", plan.seed * 1_000),
+    () => {},
+    answeringTransport(() => "silence"),
+  );
+  const problems: string[] = [];
+  let killed = 0;
+  let longestReturnMs = 0;
+  const returns: Promise<void>[] = [];
+  const stateOf = async ({ organization }: Run) => {
+    const [state] = await survivor.budgets.budgets("all", [
+      { key: `budget:organization:${organization}`, period: "total" },
+    ]);
+    return { spent: state?.spentNanoUsd ?? 0, reserved: state?.reservedNanoUsd ?? 0 };
+  };
+  const one = async (run: Run, seed: number) => {
+    const { organization, killAt, killAfterMs } = run;
+    const { go, gone, child } = await startProcess({ ...ordersOf(organization, seed), killAt, killAfterMs });
+    go();
+    await gone;
+    if (child.signalCode === "SIGKILL") killed++;
+    returns.push(returned(run, survivor.clock.now()));
+  };
+  /** What it held comes back; meanwhile others die. */
+  const returned = async (run: Run, diedAt: number) => {
+    const { name } = run;
+    for (;;) {
+      const { spent, reserved } = await stateOf(run);
+      if ((spent + reserved) / 1e9 > LIMIT_USD) problems.push(`${name}: ${spent} spent, ${reserved} reserved`);
+      const sinceMs = survivor.clock.now() - diedAt;
+      if (reserved === 0) {
+        longestReturnMs = Math.max(longestReturnMs, sinceMs);
+        break;
+      }
+      if (sinceMs > RETURN_MS) {
+        problems.push(`${name}: ${reserved} still reserved after ${Math.round(sinceMs)} ms`);
+        break;
+      }
+      await sleep(50);
+    }
+  };
+  let next = 0;
+  const work = async () => {
+    while (next < runs.length) {
+      const at = next++;
+      await one(runs[at] as Run, plan.seed * 1_000 + 1 + at); // in range
+    }
+  };
+  await Promise.all(Array.from({ length: plan.atOnce }, work));
+  await Promise.all(returns);
+  // Everything that expired is charged, and found by the next sweeps.
+  await sleep(12_000 / SPEED);
+
+  for (const run of runs) {
+    const reconciled = await reconcile(ledger, upstream, run.organization, REQUESTS, plan.areBudgetsApart);
+    const { spent, reserved } = await stateOf(run);
+    for (const problem of reconciled.problems) problems.push(`${run.name}: ${problem}`);
+    if (reserved !== 0) problems.push(`${run.name}: ${reserved} reserved in the end`);
+    const isRight = plan.areBudgetsApart
+      ? // A dead process's part of a budget is charged as a whole.
+        spent >= reconciled.bookedNanoUsd
+      : spent === reconciled.bookedNanoUsd;
+    if (!isRight) problems.push(`${run.name}: ${spent} spent, ${reconciled.bookedNanoUsd} booked`);
+  }
+  await survivor.close();
+  await upstream.close();
+  await pool.end();
+  return { runs: runs.length, killed, problems, longestReturnMs };
+}
