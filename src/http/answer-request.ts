@@ -1,19 +1,28 @@
 import { routerError } from "../errors/router-error.js";
-import type { Principal } from "../plugins/plugin.js";
+import { type MetricsPage, metricsText, type Principal } from "../plugins/plugin.js";
 import type { ModelList } from "../protocol/models.js";
-import { type AnswerStream, answerCall, type CallOptions, type CallTarget } from "../router/call.js";
+import {
+  type AnswerStream,
+  answerCall,
+  type CallOptions,
+  type CallTarget,
+  type RequestCacheOptions,
+} from "../router/call.js";
 import type { InputLimits } from "../router/input-limits.js";
 import { authenticateRequest } from "./authenticate.js";
 import { checkBodyHeaders, parseBody } from "./body.js";
+import { cacheOptionsOf } from "./cache-control.js";
 import type { BodyLimits, HttpRequest } from "./http-request.js";
 import type { HandlerSettings } from "./options.js";
-import { errorReply, eventsReply, type HttpReply, jsonReply } from "./reply.js";
+import { errorReply, eventsReply, type HttpReply, jsonReply, textReply } from "./reply.js";
 import type { Route } from "./route.js";
 
 /** What a handler needs of a router. */
 export interface HandlerTarget extends CallTarget {
   readonly models: { list(options?: { principal?: Principal | undefined }): Promise<ModelList> };
   status(): { readonly isDraining: boolean };
+  /** What the metrics plugin says; `undefined`: there is none. */
+  [metricsText]?(): Promise<MetricsPage> | undefined;
   /** The router's own limits: the handler's where its options do not say. Read per request, so that a reload counts. */
   readonly inputLimits?:
     | Readonly<Pick<InputLimits, "bodyBytes" | "bodyTimeMs" | "bodyBytesPerSecond" | "bodyGraceMs" | "jsonDepth">>
@@ -51,6 +60,7 @@ export async function answerRequest(
     if (!principal && authenticate) {
       principal = await authenticateRequest(authenticate, request, route.name, clock, authenticateTimeoutMs);
     }
+    if (route.name === "metrics") return await metricsPage(core.router);
     if (route.name === "models.list") return jsonReply(await core.router.models.list({ principal }));
     if (route.name === "models.retrieve") return await retrieveModel(core.router, route.modelId, principal);
 
@@ -83,6 +93,11 @@ class HttpCallOptions implements CallOptions {
     this.#request = request;
   }
 
+  /** Read when somebody asks: most routers have no cache. */
+  get cache(): RequestCacheOptions | undefined {
+    return cacheOptionsOf(this.#request.header("cache-control"));
+  }
+
   /** Made when somebody asks: who uses the call's `cancellation` need not. */
   get signal(): AbortSignal {
     return this.#request.signal;
@@ -92,6 +107,13 @@ class HttpCallOptions implements CallOptions {
 function readiness(router: HandlerTarget): HttpReply {
   if (router.status().isDraining) throw routerError("draining");
   return jsonReply({ status: "ok" });
+}
+
+/** @throws {RouterError} `not_found`: no plugin has metrics. */
+async function metricsPage(router: HandlerTarget): Promise<HttpReply> {
+  const page = await router[metricsText]?.();
+  if (!page) throw routerError("not_found", { message: "There is no such route." });
+  return textReply(page.contentType, page.text);
 }
 
 async function retrieveModel(router: HandlerTarget, id: string, principal: Principal | undefined): Promise<HttpReply> {

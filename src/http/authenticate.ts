@@ -6,10 +6,10 @@ import type { HttpRequest } from "./http-request.js";
 import type { RouteName } from "./route.js";
 
 /** What `authenticate` sees of a request: never its body (S23). */
-export interface AuthenticateRequest {
+export interface AuthenticateRequest<Route extends string = RouteName> {
   readonly method: string;
   /** What the caller wants to do, such as `chat.completions` or `models.list`. */
-  readonly route: RouteName;
+  readonly route: Route;
   /**
    * The one credential that was sent: the token of `authorization: Bearer`, or the value of `api-key` or `x-api-key`.
    * Requests whose carriers disagree are refused before this is called (S9).
@@ -26,16 +26,18 @@ export type Authenticate = (request: AuthenticateRequest) => Principal | Promise
 /**
  * Asks the host who is calling.
  *
+ * @typeParam Who - What it answers: an object, a principal or a grant.
+ *
  * @throws {RouterError} what `authenticate` threw if it is one; anything else, no principal or no answer in time is
  * `invalid_api_key`, always with the same words (S15).
  */
-export async function authenticateRequest(
-  authenticate: Authenticate,
+export async function authenticateRequest<Who extends object, Route extends string>(
+  authenticate: (request: AuthenticateRequest<Route>) => Who | Promise<Who>,
   request: HttpRequest,
-  route: RouteName,
+  route: Route,
   clock: Clock,
   timeoutMs: number,
-): Promise<Principal> {
+): Promise<Who> {
   const apiKey = soleCredential(request);
   try {
     const answer = authenticate(

@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Principal } from "../plugins/plugin.js";
-import type { HandlerCore, HandlerTarget } from "./answer-request.js";
+import { answerRequest, type HandlerTarget } from "./answer-request.js";
+import type { HttpService } from "./http-request.js";
 import { serveNode } from "./node.js";
 import { type HandlerOptions, parseHandlerOptions } from "./options.js";
+import { findRoute, type Route } from "./route.js";
 import { serveWeb } from "./web.js";
 
 /** A router, served as an OpenAI-compatible API. Both functions can be passed around on their own. */
@@ -34,17 +36,27 @@ export interface Handler {
  * @see docs/http.md
  */
 export function createHandler(router: HandlerTarget, options: HandlerOptions = {}): Handler {
-  const core: HandlerCore = { router, settings: parseHandlerOptions(options) };
+  const service = serviceOf(router, options);
   return {
     async fetch(request, context) {
-      const response = await serveWeb(core, request, context?.principal);
+      const response = await serveWeb(service, request, context?.principal);
       // Nobody reads it, but servers want an answer rather than an exception for a client that has left.
       return response ?? new Response(null, { status: 499, headers: { "cache-control": "no-store" } });
     },
     // A default keeps the function's length at three: Express takes functions of four for error handlers.
     node(request, response, next, context = {}) {
-      serveNode(core, request, response, next, context.principal);
+      serveNode(service, request, response, next, context.principal);
     },
+  };
+}
+
+function serviceOf(router: HandlerTarget, options: HandlerOptions): HttpService<Route> {
+  const core = { router, settings: parseHandlerOptions(options) };
+  const { settings } = core;
+  return {
+    settings,
+    findRoute: (target, mountPath) => findRoute(target, settings.basePath, mountPath),
+    answer: (route, request) => answerRequest(core, route, request),
   };
 }
 
@@ -60,11 +72,11 @@ export type InProcessFetch = (
  * the signal's reason when it is aborted. Callers are in the same process: there is nobody to authenticate.
  */
 export function inProcessFetch(router: HandlerTarget): InProcessFetch {
-  const core: HandlerCore = { router, settings: parseHandlerOptions({}) };
+  const service = serviceOf(router, {});
   return async function fetch(input, init, options) {
     const request = input instanceof Request && init === undefined ? input : new Request(input, init);
     request.signal.throwIfAborted();
-    const response = await serveWeb(core, request, options?.principal);
+    const response = await serveWeb(service, request, options?.principal);
     if (!response) throw request.signal.reason;
     return response;
   };

@@ -1,5 +1,7 @@
 import type { Cancellation } from "../internal/cancellation.js";
+import type { Clock } from "../internal/clock.js";
 import type { Principal } from "../plugins/plugin.js";
+import type { HttpReply } from "./reply.js";
 
 /** What a request body may be (S22, S37). */
 export interface BodyLimits {
@@ -36,4 +38,17 @@ export interface HttpRequest {
    * @throws {RouterError} `request_too_large`, `request_timeout`, or `cancelled`: the client left.
    */
   readBody(limits: BodyLimits): Promise<ReadBody>;
+}
+
+/** What the adapters serve: the OpenAI-shaped routes of a router, or the management routes of a directory. */
+export interface HttpService<R extends { readonly kind: string } = { readonly kind: string }> {
+  readonly settings: { readonly clock: Clock; readonly stallTimeoutMs: number };
+  /**
+   * What a request target names: found once, and from nothing else (S8).
+   *
+   * @returns `kind: "outside"`: not under the base path.
+   */
+  findRoute(target: string, mountPath: string): R;
+  /** @returns `undefined` when the client has left: nobody is there to read a reply. */
+  answer(route: R, request: HttpRequest): Promise<HttpReply | undefined>;
 }

@@ -4,12 +4,11 @@ import { Cancellation } from "../internal/cancellation.js";
 import type { Timer } from "../internal/clock.js";
 import type { Principal } from "../plugins/plugin.js";
 import type { AnswerStream } from "../router/call.js";
-import { answerRequest, type HandlerCore } from "./answer-request.js";
 import { BodyMeter } from "./body.js";
 import { DONE_EVENT, errorEvent, eventsOf } from "./event-stream.js";
-import type { BodyLimits, HttpRequest, ReadBody } from "./http-request.js";
+import type { BodyLimits, HttpRequest, HttpService, ReadBody } from "./http-request.js";
 import type { HttpReply } from "./reply.js";
-import { findRoute, pathOf } from "./route.js";
+import { pathOf } from "./route.js";
 
 /** What routers and body parsers in front of the handler leave on a request: Express, Connect and others. */
 interface HostedMessage extends IncomingMessage {
@@ -28,15 +27,15 @@ const LINGER_MS = 1_000;
  *
  * @param next - Gets the requests that are not under the base path; without it they are 404.
  */
-export function serveNode(
-  core: HandlerCore,
+export function serveNode<R extends { readonly kind: string }>(
+  service: HttpService<R>,
   message: IncomingMessage,
   response: ServerResponse,
   next: ((error?: unknown) => void) | undefined,
   principal: Principal | undefined,
 ): void {
   const mountPath = mountPathOf(message);
-  const route = findRoute(message.url ?? "", core.settings.basePath, mountPath);
+  const route = service.findRoute(message.url ?? "", mountPath);
   if (route.kind === "outside" && next) {
     next();
     return;
@@ -44,8 +43,8 @@ export function serveNode(
   // The host may have answered, or the client left, while code in front of the handler was busy: no event would tell.
   if (response.headersSent || response.destroyed || message.socket?.destroyed) return;
 
-  const exchange = new NodeExchange(core, message, response, principal);
-  answerRequest(core, route, exchange).then(
+  const exchange = new NodeExchange(service.settings, message, response, principal);
+  service.answer(route, exchange).then(
     (reply) => exchange.send(reply),
     () => exchange.fail(),
   );
@@ -70,7 +69,7 @@ class NodeExchange implements HttpRequest {
   readonly cancellation = new Cancellation();
   /** Not what `cancellation` says: the router may cancel, too, and its error is for the client to read. */
   isGone = false;
-  readonly #core: HandlerCore;
+  readonly #settings: HttpService["settings"];
   readonly #message: HostedMessage;
   readonly #response: ServerResponse;
   /** The last byte has been handed to the platform: leaving is no abort any more (R1). */
@@ -80,8 +79,13 @@ class NodeExchange implements HttpRequest {
   #stopWaiting: (() => void) | undefined;
   #timer: Timer | undefined;
 
-  constructor(core: HandlerCore, message: HostedMessage, response: ServerResponse, principal: Principal | undefined) {
-    this.#core = core;
+  constructor(
+    settings: HttpService["settings"],
+    message: HostedMessage,
+    response: ServerResponse,
+    principal: Principal | undefined,
+  ) {
+    this.#settings = settings;
     this.#message = message;
     this.#response = response;
     this.method = message.method ?? "";
@@ -146,7 +150,7 @@ class NodeExchange implements HttpRequest {
         const bytes = first && chunks.length === 1 ? first : Buffer.concat(chunks);
         resolve({ kind: "bytes", bytes });
       };
-      const meter = new BodyMeter(this.#core.settings.clock, limits, fail);
+      const meter = new BodyMeter(this.#settings.clock, limits, fail);
       this.#stopWaiting = () => fail(routerError("cancelled"));
       message.on("data", onData);
       message.on("end", onEnd);
@@ -160,12 +164,12 @@ class NodeExchange implements HttpRequest {
     if (!reply) return;
     // Headers that are not ours: the host has answered meanwhile, for instance because it took too long.
     if (this.isGone || this.#response.headersSent) {
-      if (reply.kind === "events") reply.stream.cancel();
+      if (reply.kind !== "whole") reply.stream.cancel();
       return;
     }
     try {
       if (reply.kind === "whole") this.#sendWhole(reply.status, reply.headers, reply.text);
-      else this.#sendEvents(reply.headers, reply.stream);
+      else this.#sendStream(reply.kind, reply.headers, reply.stream);
     } catch {
       this.fail();
     }
@@ -214,36 +218,39 @@ class NodeExchange implements HttpRequest {
       this.#response.end();
       this.#watchFlush();
     };
-    this.#timer = this.#core.settings.clock.schedule(LINGER_MS, end, true);
+    this.#timer = this.#settings.clock.schedule(LINGER_MS, end, true);
     this.#message.on("end", end);
     this.#message.resume();
   }
 
-  #sendEvents(headers: string[], stream: AnswerStream<string>): void {
+  #sendStream(kind: "events" | "text", headers: string[], stream: AnswerStream<string>): void {
     this.#stream = stream;
     this.#response.writeHead(200, headers);
-    this.#relay(stream).catch(() => this.fail());
+    this.#relay(kind, stream).catch(() => this.fail());
   }
 
-  async #relay(stream: AnswerStream<string>): Promise<void> {
+  async #relay(kind: "events" | "text", stream: AnswerStream<string>): Promise<void> {
     const response = this.#response;
     try {
       response.on("drain", () => this.#stopWaiting?.());
       for (;;) {
         const texts = await stream.next();
         if (this.isGone) return;
-        if (texts === undefined) return this.#endEvents(DONE_EVENT);
-        if (!response.write(eventsOf(texts))) await this.#drained();
+        if (texts === undefined) return this.#endStream(kind === "events" ? DONE_EVENT : "");
+        if (!response.write(kind === "events" ? eventsOf(texts) : texts.join(""))) await this.#drained();
         if (this.isGone) return;
       }
     } catch (error) {
-      if (!this.isGone) this.#endEvents(errorEvent(error));
+      if (this.isGone) return;
+      // Of a text only a cut connection says that it is not complete.
+      if (kind === "text") this.fail();
+      else this.#endStream(errorEvent(error));
     }
   }
 
-  #endEvents(lastEvent: string): void {
+  #endStream(last: string): void {
     this.#isDone = true;
-    this.#response.end(lastEvent);
+    this.#response.end(last);
     this.#watchFlush();
   }
 
@@ -267,7 +274,7 @@ class NodeExchange implements HttpRequest {
   }
 
   #scheduleStall(): void {
-    const { clock, stallTimeoutMs } = this.#core.settings;
+    const { clock, stallTimeoutMs } = this.#settings;
     this.#timer = clock.schedule(
       stallTimeoutMs,
       () => {

@@ -1,5 +1,5 @@
 import { catalog } from "../errors/catalog.js";
-import { RouterError, routerError } from "../errors/router-error.js";
+import { type RateLimitStates, RouterError, routerError } from "../errors/router-error.js";
 import type { ErrorBody } from "../protocol/error-body.js";
 import type { AnswerStream } from "../router/call.js";
 import type { RoutingRecord } from "../router/routing-record.js";
@@ -10,13 +10,18 @@ export type HeaderList = string[];
 /** What goes back to the client. The adapters add `content-length`, and leave the body out for `HEAD`. */
 export type HttpReply =
   | { readonly kind: "whole"; readonly status: number; readonly headers: HeaderList; readonly text: string }
-  | { readonly kind: "events"; readonly headers: HeaderList; readonly stream: AnswerStream<string> };
+  | {
+      /** `events`: server-sent events; `text`: pieces of one text, whose end says that it is complete. */
+      readonly kind: "events" | "text";
+      readonly headers: HeaderList;
+      readonly stream: AnswerStream<string>;
+    };
 
 /** Where an error that may be retried does not say when: soon. */
 const DEFAULT_RETRY_AFTER_MS = 1_000;
 
 /** S39: nothing of ours is stored or sniffed, and the content type is ours. */
-function commonHeaders(contentType: string): HeaderList {
+export function commonHeaders(contentType: string): HeaderList {
   return ["content-type", contentType, "cache-control", "no-store", "x-content-type-options", "nosniff"];
 }
 
@@ -28,15 +33,31 @@ export function jsonReply(value: unknown, routing?: RoutingRecord): HttpReply {
     if (routing.costUsd !== null && Number.isFinite(routing.costUsd)) {
       headers.push("x-switchyard-cost-usd", decimal(routing.costUsd));
     }
+    addCache(headers, routing);
+    addRateLimits(headers, routing.rateLimits);
   }
   return { kind: "whole", status: 200, headers, text: JSON.stringify(value) };
+}
+
+/** A page for other readers than API clients. @param contentType - Of this package's own making. */
+export function textReply(contentType: string, text: string): HttpReply {
+  return { kind: "whole", status: 200, headers: commonHeaders(contentType), text };
 }
 
 export function eventsReply(stream: AnswerStream<string>, routing: RoutingRecord): HttpReply {
   const headers = commonHeaders("text/event-stream; charset=utf-8");
   // Reverse proxies such as nginx would collect events before they pass them on.
   headers.push("x-accel-buffering", "no");
-  addRouting(headers, routing.requestId, routing.group, routing.deployment, routing.attempts.length);
+  // The attempt that streams has not ended.
+  addRouting(
+    headers,
+    routing.requestId,
+    routing.group,
+    routing.deployment,
+    routing.attempts.length + (routing.deployment ? 1 : 0),
+  );
+  addCache(headers, routing);
+  addRateLimits(headers, routing.rateLimits);
   return { kind: "events", headers, stream };
 }
 
@@ -46,6 +67,7 @@ export function errorReply(thrown: unknown, allow?: string): HttpReply {
   const headers = commonHeaders("application/json");
   const last = error.attempts.at(-1);
   addRouting(headers, error.requestId, last?.group, error.deployment ?? last?.deployment, error.attempts.length);
+  addRateLimits(headers, error.rateLimits);
   if (allow !== undefined) headers.push("allow", allow);
   const mayRetry = error.clientRetry;
   headers.push("x-should-retry", mayRetry ? "true" : "false");
@@ -87,6 +109,32 @@ function addRouting(
   if (deployment) headers.push("x-switchyard-deployment", headerText(deployment));
   // An error without attempts was refused before any, which its code says already.
   if (attempts > 0 || deployment) headers.push("x-switchyard-attempts", String(attempts));
+}
+
+function addCache(headers: HeaderList, { cache }: RoutingRecord): void {
+  if (cache) headers.push("x-switchyard-cache", cache);
+}
+
+/** OpenAI's names and formats. */
+function addRateLimits(headers: HeaderList, states: RateLimitStates | undefined): void {
+  if (!states) return;
+  for (const kind of ["requests", "tokens"] as const) {
+    const state = states[kind];
+    if (!state) continue;
+    headers.push(`x-ratelimit-limit-${kind}`, String(state.limit));
+    headers.push(`x-ratelimit-remaining-${kind}`, String(Math.floor(state.remaining)));
+    headers.push(`x-ratelimit-reset-${kind}`, duration(state.resetMs));
+  }
+}
+
+/** As OpenAI writes durations: `12ms`, `1.5s`, `6m0s`, `1h2m0s`. */
+function duration(ms: number): string {
+  const whole = Math.max(0, Math.ceil(ms));
+  if (whole < 1_000) return `${whole}ms`;
+  if (whole < 60_000) return `${whole / 1_000}s`;
+  const seconds = Math.ceil(whole / 1_000);
+  const [hours, minutes] = [Math.floor(seconds / 3_600), Math.floor(seconds / 60) % 60];
+  return `${hours > 0 ? `${hours}h` : ""}${minutes}m${seconds % 60}s`;
 }
 
 const LONGEST_HEADER = 1_024;

@@ -1,6 +1,6 @@
 import type { Operation } from "../protocol/operations.js";
 
-export type RouteName = Operation | "models.list" | "models.retrieve" | "health.live" | "health.ready";
+export type RouteName = Operation | "models.list" | "models.retrieve" | "health.live" | "health.ready" | "metrics";
 
 /** What a request target names. */
 export type Route =
@@ -23,6 +23,7 @@ const ROUTES: ReadonlyMap<string, Route> = new Map([
   ["/models", route("models.list", "GET")],
   ["/health/live", route("health.live", "GET")],
   ["/health/ready", route("health.ready", "GET")],
+  ["/metrics", route("metrics", "GET")],
 ]);
 
 const MODEL_PREFIX = "/models/";
@@ -38,19 +39,29 @@ const MODEL_PREFIX = "/models/";
  * @param mountPath - What the host's router has taken off the front of the target; empty where it takes nothing.
  */
 export function findRoute(target: string, basePath: string, mountPath: string): Route {
-  const path = pathOf(target);
-  let relative: string;
-  if (mountPath !== "" && endsWithSegments(mountPath, basePath)) relative = path;
-  else if (path.startsWith(basePath) && (path.length === basePath.length || path[basePath.length] === "/")) {
-    relative = path.slice(basePath.length);
-  } else return OUTSIDE;
-
-  if (relative.length > 1 && relative.endsWith("/")) relative = relative.slice(0, -1);
+  const relative = relativePath(target, basePath, mountPath);
+  if (relative === undefined) return OUTSIDE;
   const found = ROUTES.get(relative);
   if (found) return found;
   if (!relative.startsWith(MODEL_PREFIX)) return UNKNOWN;
   const modelId = decodeModelId(relative.slice(MODEL_PREFIX.length));
   return !modelId ? UNKNOWN : { kind: "route", name: "models.retrieve", method: "GET", modelId };
+}
+
+/**
+ * The path of a target below the base path, as it was sent, without one trailing slash.
+ *
+ * @param basePath - As for {@link findRoute}; so is `mountPath`.
+ * @returns `undefined`: not under the base path.
+ */
+export function relativePath(target: string, basePath: string, mountPath: string): string | undefined {
+  const path = pathOf(target);
+  let relative: string;
+  if (mountPath !== "" && endsWithSegments(mountPath, basePath)) relative = path;
+  else if (path.startsWith(basePath) && (path.length === basePath.length || path[basePath.length] === "/")) {
+    relative = path.slice(basePath.length);
+  } else return undefined;
+  return relative.length > 1 && relative.endsWith("/") ? relative.slice(0, -1) : relative;
 }
 
 /** The path of a target: without query and fragment, and of an absolute URL without scheme and authority. */

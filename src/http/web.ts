@@ -3,12 +3,10 @@ import { onAbort } from "../internal/abort.js";
 import type { Clock, Timer } from "../internal/clock.js";
 import type { Principal } from "../plugins/plugin.js";
 import type { AnswerStream } from "../router/call.js";
-import { answerRequest, type HandlerCore } from "./answer-request.js";
 import { BodyMeter } from "./body.js";
 import { DONE_EVENT, errorEvent, eventsOf } from "./event-stream.js";
-import type { BodyLimits, HttpRequest, ReadBody } from "./http-request.js";
+import type { BodyLimits, HttpRequest, HttpService, ReadBody } from "./http-request.js";
 import type { HttpReply } from "./reply.js";
-import { findRoute } from "./route.js";
 
 const encoder = new TextEncoder();
 
@@ -16,17 +14,21 @@ const encoder = new TextEncoder();
  * Answers a web `Request`. Never rejects.
  * @returns `undefined` when the request was aborted before there was an answer.
  */
-export async function serveWeb(
-  core: HandlerCore,
+export async function serveWeb<R extends { readonly kind: string }>(
+  service: HttpService<R>,
   request: Request,
   principal: Principal | undefined,
 ): Promise<Response | undefined> {
-  const route = findRoute(request.url, core.settings.basePath, "");
-  const reply = await answerRequest(core, route, new WebRequest(core, request, principal));
-  return reply && responseOf(core, request, reply);
+  const route = service.findRoute(request.url, "");
+  const reply = await service.answer(route, new WebRequest(service.settings.clock, request, principal));
+  return reply && responseOf(service.settings, request, reply);
 }
 
-function responseOf(core: HandlerCore, request: Request, reply: HttpReply): Response | undefined {
+function responseOf(
+  { clock, stallTimeoutMs }: HttpService["settings"],
+  request: Request,
+  reply: HttpReply,
+): Response | undefined {
   const headers = new Headers();
   for (let index = 0; index < reply.headers.length; index += 2) {
     // In range: names and values come in pairs.
@@ -41,8 +43,8 @@ function responseOf(core: HandlerCore, request: Request, reply: HttpReply): Resp
     reply.stream.cancel();
     return undefined;
   }
-  const { clock, stallTimeoutMs } = core.settings;
-  return new Response(eventBytes(reply.stream, request.signal, clock, stallTimeoutMs), { status: 200, headers });
+  const bytes = streamBytes(reply.kind, reply.stream, request.signal, clock, stallTimeoutMs);
+  return new Response(bytes, { status: 200, headers });
 }
 
 class WebRequest implements HttpRequest {
@@ -52,8 +54,8 @@ class WebRequest implements HttpRequest {
   readonly #clock: Clock;
   readonly #request: Request;
 
-  constructor(core: HandlerCore, request: Request, principal: Principal | undefined) {
-    this.#clock = core.settings.clock;
+  constructor(clock: Clock, request: Request, principal: Principal | undefined) {
+    this.#clock = clock;
     this.#request = request;
     this.method = request.method;
     this.principal = principal;
@@ -127,8 +129,9 @@ async function readAll(reader: ReadableStreamDefaultReader<Uint8Array>, meter: B
   return bytes;
 }
 
-/** The events of an answer as bytes, taken from the router only when the client asks for more. */
-function eventBytes(
+/** A stream as bytes, taken from its source only when the client asks for more. */
+function streamBytes(
+  kind: "events" | "text",
   stream: AnswerStream<string>,
   signal: AbortSignal,
   clock: Clock,
@@ -160,19 +163,22 @@ function eventBytes(
       },
       async pull(controller) {
         stall?.cancel();
-        let events: string;
+        let text: string;
         let isLast = false;
         try {
           const texts = await stream.next();
           isLast = texts === undefined;
-          events = texts ? eventsOf(texts) : DONE_EVENT;
+          if (kind === "text") text = texts?.join("") ?? "";
+          else text = texts ? eventsOf(texts) : DONE_EVENT;
         } catch (error) {
           isLast = true;
-          events = errorEvent(error);
+          // Of a text only a cut connection says that it is not complete.
+          if (kind === "text" && !isOver) return fail(controller, error);
+          text = errorEvent(error);
         }
         // The client left while the router was waiting for the upstream.
         if (isOver) return;
-        controller.enqueue(encoder.encode(events));
+        if (text !== "") controller.enqueue(encoder.encode(text));
         if (!isLast) return awaitReader(controller);
         end();
         controller.close();
