@@ -1,0 +1,126 @@
+/** Called for each match; `end` is exclusive. */
+export type ReportMatch = (start: number, end: number, category: string) => void;
+
+/**
+ * Finds things in a text that may not have come whole yet.
+ *
+ * What counts as a match must be a local property: whether `[start, end)` is one depends on these characters, on at
+ * most {@link LEFT_CONTEXT} characters before them and on what follows them directly, never on other matches. That is what makes a
+ * stream give the same matches as the whole text, however it is cut.
+ */
+export interface Scanner {
+  /**
+   * @param text - What is not decided yet, from `from` on, after {@link LEFT_CONTEXT} characters that are (fewer at
+   *   the text's begin).
+   * @param isEnd - Nothing follows.
+   * @param report - To be called for the matches that begin before the returned index, in any order; more do no harm.
+   * @returns up to where all is decided: no match, now or later, begins in `[from, returned)` unless reported. Everything
+   *   from there on is scanned again when more has come. `text.length` at the end.
+   */
+  scan(text: string, from: number, isEnd: boolean, report: ReportMatch): number;
+}
+
+/** How many decided characters stay visible to scanners. */
+export const LEFT_CONTEXT = 2;
+
+/** A match in a whole text. */
+export interface Match {
+  readonly start: number;
+  readonly end: number;
+  readonly category: string;
+}
+
+/**
+ * What becomes of the next `length` characters: they pass, a placeholder takes their place, or, where a match overlaps
+ * the one before it, they belong to the placeholder that has been put already.
+ */
+export interface Piece {
+  readonly kind: "pass" | "match" | "covered";
+  readonly length: number;
+  /** Of a match. */
+  readonly category?: string | undefined;
+}
+
+/**
+ * Decides about a text in the order in which it comes, and holds back only what could still become a match.
+ *
+ * Where matches overlap, all their characters are taken, and the first one's category names them.
+ */
+export class SpanFeed {
+  readonly #scanners: readonly Scanner[];
+  /** Decided context, then what is undecided. */
+  #buffer = "";
+  #from = 0;
+  /** Up to here the characters belong to a match that has been put out. */
+  #coveredTo = 0;
+
+  constructor(scanners: readonly Scanner[]) {
+    this.#scanners = scanners;
+  }
+
+  /** How many characters are held back. */
+  get heldLength(): number {
+    return this.#buffer.length - this.#from;
+  }
+
+  /** @returns the pieces that are decided now; all that was pushed, at the end. */
+  push(text: string, isEnd: boolean): Piece[] {
+    const buffer = (this.#buffer += text);
+    const from = this.#from;
+    const matches: Match[] = [];
+    const report: ReportMatch = (start, end, category) => {
+      if (start >= from && end > start) matches.push({ start, end, category });
+    };
+    let decided = buffer.length;
+    if (buffer.length > from) {
+      for (const scanner of this.#scanners) decided = Math.min(decided, scanner.scan(buffer, from, isEnd, report));
+    }
+    if (isEnd) decided = buffer.length;
+    return this.#decide(matches, Math.max(from, decided));
+  }
+
+  #decide(matches: Match[], to: number): Piece[] {
+    matches.sort(inOrder);
+    const pieces: Piece[] = [];
+    let at = this.#from;
+    const put = (kind: Piece["kind"], end: number, category?: string) => {
+      if (end > at) pieces.push({ kind, length: end - at, category });
+      at = Math.max(at, end);
+    };
+    // Text that a match covers is put out with it, even where later starts in it are undecided: they only extend it.
+    at = Math.max(at, this.#coveredTo);
+    for (const { start, end, category } of matches) {
+      if (start >= to) break;
+      if (start < at) put("covered", end);
+      else {
+        put("pass", start);
+        put("match", end, category);
+      }
+      this.#coveredTo = Math.max(this.#coveredTo, end);
+    }
+    put("pass", to);
+    const cut = Math.max(0, to - LEFT_CONTEXT);
+    this.#buffer = this.#buffer.slice(cut);
+    this.#from = to - cut;
+    this.#coveredTo = Math.max(0, this.#coveredTo - cut);
+    return pieces;
+  }
+}
+
+/** By start; at one place the longest first, then by name, so that the order in which scanners run says nothing. */
+function inOrder(a: Match, b: Match): number {
+  return a.start - b.start || b.end - a.end || (a.category < b.category ? -1 : a.category > b.category ? 1 : 0);
+}
+
+/** All matches of a whole text, in order, overlapping ones made one. */
+export function matchesIn(text: string, scanners: readonly Scanner[]): Match[] {
+  const found: { start: number; end: number; category: string }[] = [];
+  let at = 0;
+  for (const { kind, length, category = "" } of new SpanFeed(scanners).push(text, true)) {
+    const last = found.at(-1);
+    if (kind === "match") found.push({ start: at, end: at + length, category });
+    else if (kind === "covered" && last) last.end = at + length;
+    at += length;
+  }
+  return found;
+}
