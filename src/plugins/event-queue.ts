@@ -76,6 +76,7 @@ function approximateBytes(event: RouterEvent): number {
       characters += event.model.length;
       for (const tag of event.tags) characters += tag.length;
       for (const name in event.metadata) characters += name.length + (event.metadata[name]?.length ?? 0);
+      if (event.type === "request-settled") characters += event.content?.length ?? 0;
       if (event.type === "request-failed") {
         characters += event.error.message.length;
         for (const { message } of event.error.attempts) characters += message.length;

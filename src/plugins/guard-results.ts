@@ -2,8 +2,9 @@ import { type Claim, claimProblem } from "../limits/claim.js";
 import type { Lease } from "../limits/lease.js";
 import type { Chunk, Operation, Reply } from "../protocol/operations.js";
 import { GuardBreak } from "./guard-call.js";
-import type { CheckedPatch } from "./guarded-request.js";
+import type { CheckedAttemptPatch, CheckedPatch } from "./guarded-request.js";
 import { NotPlainError, plainCopy } from "./plain-copy.js";
+import type { TraceHeader } from "./plugin.js";
 
 /** Most claims that one plugin may make for one request. */
 export const MAX_CLAIMS = 64;
@@ -14,7 +15,8 @@ const MAX_VALUE_LENGTH = 512;
 
 /** The router has already acted on these: whom to call, and how to answer. */
 const FIXED_FIELDS = ["model", "stream"] as const;
-const PATCH_FIELDS: readonly string[] = ["body", "tags", "metadata"];
+const PATCH_FIELDS: readonly string[] = ["body", "tags", "metadata", "cache"];
+const REPLY_FIELDS: readonly string[] = ["reply", "cache"];
 
 /** What `reserve` handed back. */
 export type CheckedReservation =
@@ -32,7 +34,7 @@ export function checkReserved(value: unknown): CheckedReservation {
     const problem = claimProblem(claim);
     if (problem) throw new GuardBreak(`returned a bad claim at [${index}]: ${problem}`);
     // A copy, which the plugin cannot change once it has been checked.
-    return { kind: claim.kind, key: claim.key, limit: claim.limit };
+    return { ...claim };
   });
   return { kind: "claims", claims };
 }
@@ -51,7 +53,7 @@ export function isLease(value: unknown): value is Lease {
 /** What `beforeRequest` handed back. */
 export type CheckedBefore =
   | { readonly kind: "patch"; readonly patch: CheckedPatch }
-  | { readonly kind: "reply"; readonly reply: Reply }
+  | { readonly kind: "reply"; readonly reply: Reply; readonly cache: "hit" | "semantic" | undefined }
   | undefined;
 
 /** @throws {GuardBreak} neither a patch, nor an early reply, nor nothing. */
@@ -59,28 +61,61 @@ export function checkBefore(value: unknown, operation: Operation): CheckedBefore
   if (value === undefined) return undefined;
   const result = recordOf(value, "neither a patch nor an early reply");
   if ("reply" in result) {
-    if (Object.keys(result).length > 1) throw new GuardBreak("returned an early reply with more fields than `reply`");
-    return { kind: "reply", reply: checkReply(result.reply, operation) };
+    if (Object.keys(result).some((field) => !REPLY_FIELDS.includes(field))) {
+      throw new GuardBreak("returned an early reply with more fields than `reply` and `cache`");
+    }
+    const { cache } = result;
+    if (cache !== undefined && cache !== "hit" && cache !== "semantic") {
+      throw new GuardBreak('returned an early reply whose `cache` is neither "hit" nor "semantic"');
+    }
+    return { kind: "reply", reply: checkReply(result.reply, operation), cache };
   }
   for (const field of Object.keys(result)) {
     if (!PATCH_FIELDS.includes(field)) {
-      throw new GuardBreak("returned fields that a patch does not have: it has `body`, `tags` and `metadata`");
+      throw new GuardBreak("returned fields that a patch does not have: it has `body`, `tags`, `metadata` and `cache`");
     }
   }
+  const { cache } = result;
+  if (cache !== undefined && cache !== "miss") throw new GuardBreak('returned a patch whose `cache` is not "miss"');
   const body = result.body === undefined ? undefined : checkFields(result.body);
   const tags = result.tags === undefined ? undefined : checkTags(result.tags);
   const metadata = result.metadata === undefined ? undefined : checkMetadata(result.metadata);
-  return { kind: "patch", patch: { body, tags, metadata } };
+  return { kind: "patch", patch: { body, tags, metadata, cache } };
 }
 
 /** @throws {GuardBreak} neither a patch nor nothing. */
-export function checkAttemptPatch(value: unknown): ReadonlyMap<string, unknown> | undefined {
+export function checkAttemptPatch(value: unknown): CheckedAttemptPatch | undefined {
   if (value === undefined) return undefined;
   const result = recordOf(value, "something that is no patch");
-  if (Object.keys(result).some((field) => field !== "body")) {
-    throw new GuardBreak("returned fields that a patch of an attempt does not have: it has `body`");
+  if (Object.keys(result).some((field) => field !== "body" && field !== "headers")) {
+    throw new GuardBreak("returned fields that a patch of an attempt does not have: it has `body` and `headers`");
   }
-  return result.body === undefined ? undefined : checkFields(result.body);
+  return {
+    body: result.body === undefined ? undefined : checkFields(result.body),
+    headers: result.headers === undefined ? undefined : checkHeaders(result.headers),
+  };
+}
+
+/** S42: an allow-list, for plugins are not configuration (S1). */
+const TRACE_HEADERS: readonly string[] = ["traceparent", "tracestate", "baggage"] satisfies TraceHeader[];
+/** W3C Baggage: the most that a platform must pass on. */
+const MAX_HEADER_LENGTH = 8_192;
+
+function checkHeaders(value: unknown): ReadonlyMap<string, string> {
+  const headers = new Map<string, string>();
+  for (const [name, text] of Object.entries(recordOf(value, "a patch whose `headers` is no object"))) {
+    if (text === undefined) continue;
+    if (!TRACE_HEADERS.includes(name)) {
+      throw new GuardBreak(`returned a header that plugins may not send: they may send ${TRACE_HEADERS.join(", ")}`);
+    }
+    if (typeof text !== "string" || text.length > MAX_HEADER_LENGTH || !/^[\x20-\x7e]*$/.test(text)) {
+      throw new GuardBreak(
+        `returned a \`${name}\` that is no printable ASCII of up to ${MAX_HEADER_LENGTH} characters`,
+      );
+    }
+    headers.set(name, text);
+  }
+  return headers;
 }
 
 /**

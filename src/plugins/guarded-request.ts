@@ -1,7 +1,7 @@
 import { routerError } from "../errors/router-error.js";
 import type { Operation, RequestBody } from "../protocol/operations.js";
 import { frozenCopy, NotPlainError } from "./plain-copy.js";
-import type { PluginAttempt, PluginRequest, Principal } from "./plugin.js";
+import type { CacheControl, CacheStatus, PluginAttempt, PluginRequest, Principal } from "./plugin.js";
 
 /** What the router knows of a request when the first guard sees it. */
 export interface RequestFacts {
@@ -14,6 +14,9 @@ export interface RequestFacts {
   readonly tags: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
   readonly depth: number;
+  readonly cache?: CacheControl | undefined;
+  /** May be a getter, too. */
+  readonly answerScope?: string | undefined;
   /** May be a getter: it is read when a plugin reads it, or when a guard returns a promise. */
   readonly signal: AbortSignal;
 }
@@ -23,6 +26,13 @@ export interface CheckedPatch {
   readonly body: ReadonlyMap<string, unknown> | undefined;
   readonly tags: readonly string[] | undefined;
   readonly metadata: Readonly<Record<string, string>> | undefined;
+  readonly cache?: "miss" | undefined;
+}
+
+/** A patch of an attempt that has been checked. */
+export interface CheckedAttemptPatch {
+  readonly body: ReadonlyMap<string, unknown> | undefined;
+  readonly headers: ReadonlyMap<string, string> | undefined;
 }
 
 /** The body as the caller gave it, until somebody looks; from then on a private frozen copy, which is also what is sent. */
@@ -71,11 +81,13 @@ class GuardedBody {
 export class GuardedRequest {
   readonly #facts: RequestFacts;
   readonly #principal: Principal | undefined;
+  readonly #identity: object = Object.freeze({});
   #tags: readonly string[];
   #metadata: Readonly<Record<string, string>>;
   #body: GuardedBody;
   #view: PluginRequest | undefined;
   #isPatched = false;
+  #cache: CacheStatus | undefined;
   /** Guards up to here, in the order on the way in, see what comes out. All do, unless one answered early. */
   #reach = Number.POSITIVE_INFINITY;
 
@@ -126,6 +138,11 @@ export class GuardedRequest {
     return this.#isPatched;
   }
 
+  /** What caches say of it. */
+  get cache(): CacheStatus | undefined {
+    return this.#cache;
+  }
+
   /** What plugins see now. */
   get view(): PluginRequest {
     this.#view ??= this.#viewOn(this.#body);
@@ -142,7 +159,8 @@ export class GuardedRequest {
   }
 
   /** For `PluginRunner`. */
-  apply({ body, tags, metadata }: CheckedPatch): void {
+  apply({ body, tags, metadata, cache }: CheckedPatch): void {
+    this.#cache = cache ?? this.#cache;
     if (body) {
       this.#body = this.#body.with(body);
       this.#isPatched = true;
@@ -162,6 +180,7 @@ export class GuardedRequest {
     const facts = this.#facts;
     return Object.freeze({
       id: facts.id,
+      identity: this.#identity,
       operation: facts.operation,
       isStreaming: facts.isStreaming,
       model: facts.model,
@@ -170,7 +189,13 @@ export class GuardedRequest {
       tags: this.#tags,
       metadata: this.#metadata,
       depth: facts.depth,
-      // Both cost something, and most plugins read neither.
+      // These cost something, and most plugins read none of them.
+      get cache() {
+        return facts.cache;
+      },
+      get answerScope() {
+        return facts.answerScope;
+      },
       get body() {
         return body.frozen;
       },

@@ -4,7 +4,7 @@ import { atCallDepth, currentCallDepth } from "./call-depth.js";
 import { EventQueue, type QueuedEvent } from "./event-queue.js";
 import { isThenable } from "./guard-call.js";
 import { frozenPrincipal } from "./guarded-request.js";
-import type { Plugin, RouterEvent } from "./plugin.js";
+import { observeAtOnce, type Plugin, type RouterEvent } from "./plugin.js";
 
 export type ObserverHook =
   | "onRequest"
@@ -51,13 +51,16 @@ export interface ObserversView {
 
 interface Observer {
   readonly name: string;
-  readonly notify: (event: RouterEvent) => unknown;
+  readonly seesContent: boolean;
+  readonly notify: (event: RouterEvent, headers?: Map<string, string>) => unknown;
 }
 
 /** Brings events to those who watch, later and apart from the requests: nothing here delays or harms one (R25). */
 export class Observers {
   readonly #clock: Clock;
   readonly #observers = new Map<RouterEvent["type"], readonly Observer[]>();
+  /** Those that are told in the caller's own context. */
+  readonly #immediate: readonly Observer[];
   readonly #queue = new EventQueue(MAX_QUEUED, MAX_QUEUED_BYTES);
   /** When each plugin was last reported; as many as there are plugins. */
   readonly #reportedAt = new Map<string, number>();
@@ -71,20 +74,33 @@ export class Observers {
       const observers = plugins.flatMap((plugin): Observer[] => {
         const watch: ((event: never) => unknown) | undefined = plugin[hook];
         // The table above pairs each event with a hook that takes it.
-        return watch ? [{ name: plugin.name, notify: (event) => watch.call(plugin, event as never) }] : [];
+        if (!watch) return [];
+        const seesContent = plugin.observesContent === true;
+        return [{ name: plugin.name, seesContent, notify: (event) => watch.call(plugin, event as never) }];
       });
       if (observers.length > 0) this.#observers.set(type, observers);
     }
+    this.#immediate = plugins.flatMap((plugin): Observer[] => {
+      const watch = plugin[observeAtOnce];
+      if (!watch) return [];
+      const seesContent = plugin.observesContent === true;
+      return [{ name: plugin.name, seesContent, notify: (event, headers) => watch.call(plugin, event, headers) }];
+    });
   }
 
   listensTo(type: RouterEvent["type"]): boolean {
-    return this.#observers.has(type) && !this.#isClosed;
+    return (this.#immediate.length > 0 || this.#observers.has(type)) && !this.#isClosed;
   }
 
   /** Takes an event over: it is frozen, and delivered in a later turn of the event loop. */
-  emit(event: RouterEvent): void {
+  emit(event: RouterEvent, headers?: Map<string, string>): void {
     if (!this.listensTo(event.type)) return;
-    this.#queue.push(frozenEvent(event), currentCallDepth());
+    const frozen = frozenEvent(event);
+    if (this.#immediate.length > 0) {
+      this.#notify(this.#immediate, frozen, headers);
+      if (!this.#observers.has(event.type)) return;
+    }
+    this.#queue.push(frozen, currentCallDepth());
     this.#timer ??= this.#clock.schedule(0, () => this.#deliverTurn(), true);
   }
 
@@ -139,13 +155,14 @@ export class Observers {
     const { event, depth } = queued;
     // Requests that an observer makes belong under the request that the event is about, not under the one whose turn
     // happened to set the timer.
-    atCallDepth(depth, () => this.#notifyAll(event));
+    atCallDepth(depth, () => this.#notify(this.#observers.get(event.type) ?? [], event));
   }
 
-  #notifyAll(event: RouterEvent): void {
-    for (const { name, notify } of this.#observers.get(event.type) ?? []) {
+  #notify(observers: readonly Observer[], event: RouterEvent, headers?: Map<string, string>): void {
+    let bare: RouterEvent | undefined;
+    for (const { name, seesContent, notify } of observers) {
       try {
-        const result = notify(event);
+        const result = notify(seesContent ? event : (bare ??= withoutRequestContent(event)), headers);
         if (isThenable(result)) Promise.resolve(result).catch(() => this.#noteFailure(name, event.type));
       } catch {
         this.#noteFailure(name, event.type);
@@ -182,6 +199,12 @@ function frozenEvent(event: RouterEvent): RouterEvent {
     metadata: Object.isFrozen(metadata) ? metadata : Object.freeze({ ...metadata }),
     ...(isFailure ? { error: withoutContent(event.error) } : undefined),
   });
+}
+
+/** The event for those who did not ask what the request was about (S19). */
+function withoutRequestContent(event: RouterEvent): RouterEvent {
+  if (event.type !== "request-settled" || !event.content) return event;
+  return Object.freeze({ ...event, content: undefined });
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Plugin } from "./plugin.js";
 const FUNCTIONS = [
   "start",
   "onRequest",
+  "deploymentLimits",
   "reserve",
   "beforeRequest",
   "beforeAttempt",
@@ -23,7 +24,14 @@ const FUNCTIONS = [
 ] as const satisfies readonly (keyof Plugin)[];
 
 /** The types of the fields that are no functions, for near misses. */
-const FIELD_TYPES = { name: "string", innermost: "boolean", failure: "string", timeoutMs: "number" } as const;
+const FIELD_TYPES = {
+  name: "string",
+  innermost: "boolean",
+  failure: "string",
+  observesContent: "boolean",
+  policyVersion: "string",
+  timeoutMs: "number",
+} as const;
 
 /** The longest time limit of a guard: the longest wait of a request. */
 const MAX_TIMEOUT_MS = 600_000;
@@ -37,6 +45,8 @@ const fieldSchemas = {
   name: pluginNameSchema,
   innermost: z.boolean("expected a boolean").optional(),
   failure: z.enum(["closed", "open"], 'expected "closed" or "open"').optional(),
+  observesContent: z.boolean("expected a boolean").optional(),
+  policyVersion: z.string("expected text").max(1_024, "expected at most 1024 characters").optional(),
   timeoutMs: z
     .number("expected a number of milliseconds")
     .positive("expected milliseconds above 0")

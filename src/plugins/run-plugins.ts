@@ -43,6 +43,8 @@ export interface EarlyAnswer {
   readonly plugin: string;
   /** A whole reply, the request's own. */
   readonly reply: Reply;
+  /** Set by caches. */
+  readonly cache: "hit" | "semantic" | undefined;
 }
 
 /** A plugin that has a certain hook. */
@@ -68,6 +70,13 @@ export class PluginRunner {
   readonly hasBeforeAttempt: boolean;
   readonly hasAfterReply: boolean;
   readonly hasTransformStream: boolean;
+  /** Some observer asks for what was asked and answered. */
+  readonly wantsContent: boolean;
+  /**
+   * Names what all guards together make of answers (S39). `undefined`: one that rewrites attempts does not say by what, so
+   * that no answer may be given to another request; caches see requests before it.
+   */
+  readonly policyVersion: string | undefined;
   readonly #entries: readonly GuardEntry[];
   readonly #clock: Clock;
   readonly #caller: GuardCaller;
@@ -115,7 +124,13 @@ export class PluginRunner {
     this.hasBeforeAttempt = this.#beforeAttempts.length > 0;
     this.hasAfterReply = this.#afters.length > 0;
     this.hasTransformStream = this.#transforms.length > 0;
+    this.wantsContent = entries.some(({ plugin }) => plugin.observesContent === true);
+    this.policyVersion = this.#beforeAttempts.every(({ entry }) => entry.plugin.policyVersion !== undefined)
+      ? JSON.stringify(entries.filter(shapesAnswers).map(({ name, plugin }) => [name, plugin.policyVersion ?? null]))
+      : undefined;
     this.hasGuards =
+      // What guards make of a request is what is shown of it.
+      this.wantsContent ||
       this.hasReserve ||
       this.hasBeforeRequest ||
       this.hasBeforeAttempt ||
@@ -230,7 +245,7 @@ export class PluginRunner {
       if (before?.kind === "patch") request.apply(before.patch);
       else if (before) {
         request.answeredAt(entry.place);
-        return { plugin: entry.name, reply: before.reply };
+        return { plugin: entry.name, reply: before.reply, cache: before.cache };
       }
     }
     return undefined;
@@ -238,12 +253,14 @@ export class PluginRunner {
 
   /**
    * @param body - What the attempt would send: the request's body with what the deployment adds to it.
+   * @param headers - Gets the headers that plugins add.
    * @returns what it is to send; patches of attempts do not outlive them. `body` itself if no plugin looked at it.
    */
   async beforeAttempt(
     request: GuardedRequest,
     attempt: Omit<PluginAttempt, "request">,
     body: RequestBody = request.body,
+    headers?: Map<string, string>,
   ): Promise<RequestBody> {
     const guarded = request.forAttempt(attempt, body);
     for (const { entry, hook } of this.#beforeAttempts) {
@@ -258,7 +275,8 @@ export class PluginRunner {
         request,
       );
       const patch = (called instanceof Promise ? await called : called)?.value;
-      if (patch) guarded.apply(patch);
+      if (patch?.body) guarded.apply(patch.body);
+      for (const [name, value] of patch?.headers ?? []) headers?.set(name, value);
     }
     return guarded.body;
   }
@@ -320,9 +338,11 @@ export class PluginRunner {
   /**
    * Takes an event over and delivers it in a later turn of the event loop. The event, its usage, and its principal,
    * tags and metadata are frozen; those of the three that are not frozen yet are copied first.
+   *
+   * @param headers - Of an `attempt-started`: gets the trace headers that the call is to carry.
    */
-  emit(event: RouterEvent): void {
-    this.#observers.emit(event);
+  emit(event: RouterEvent, headers?: Map<string, string>): void {
+    this.#observers.emit(event, headers);
   }
 
   /** Emits `warning-raised`. */
@@ -373,6 +393,11 @@ export class PluginRunner {
     });
     return (await Promise.all(closings)).flat();
   }
+}
+
+function shapesAnswers({ plugin }: GuardEntry): boolean {
+  const { beforeRequest, beforeAttempt, afterReply, transformStream } = plugin;
+  return [beforeRequest, beforeAttempt, afterReply, transformStream].some((hook) => hook !== undefined);
 }
 
 function hooked<H extends GuardHook>(entries: readonly GuardEntry[], name: H): Hooked<H>[] {

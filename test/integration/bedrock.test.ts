@@ -130,17 +130,15 @@ describe("Bedrock behind the router", () => {
     expect(problems({ region: "us-east-1", accessKeyId: "AKIDEXAMPLE" })).toEqual(["models.chat[0].secretAccessKey"]);
   });
 
-  it("embeds, and leaves several texts to a deployment that takes them", async () => {
+  it("embeds several texts one by one where the model takes one at a time, in their order, and together where it takes them", async () => {
     const [titan, cohere] = [await opened.upstream(), await opened.upstream()];
     const deployment = (upstream: { origin: string }, id: string, model: string, tier: number) => ({
       ...{ id, provider: "bedrock" as const, model, tier, region: "us-east-1", baseUrl: upstream.origin, ...KEYS },
     });
     const router = opened.router({
       models: {
-        embed: [
-          deployment(titan, "titan", "amazon.titan-embed-text-v2:0", 0),
-          deployment(cohere, "cohere", "cohere.embed-multilingual-v3", 1),
-        ],
+        embed: [deployment(titan, "titan", "amazon.titan-embed-text-v2:0", 0)],
+        together: [deployment(cohere, "cohere", "cohere.embed-multilingual-v3", 0)],
       },
     });
     titan.always(respond({ body: { embedding: [1, 0], inputTextTokenCount: 2 } }));
@@ -154,10 +152,16 @@ describe("Bedrock behind the router", () => {
     expect(one).toMatchObject({ data: [{ embedding: [1, 0] }], usage: { prompt_tokens: 2 } });
     const two = await router.embeddings.create({ model: "embed", input: ["a", "b"] });
     expect(two.data.map(({ index, embedding }) => [index, embedding])).toEqual([
+      [0, [1, 0]],
+      [1, [1, 0]],
+    ]);
+    expect(two.usage.prompt_tokens).toBe(4);
+    expect(titan.requestCount).toBe(3);
+    const together = await router.embeddings.create({ model: "together", input: ["a", "b"] });
+    expect(together.data.map(({ index, embedding }) => [index, embedding])).toEqual([
       [0, [1]],
       [1, [2]],
     ]);
-    expect(two.usage.prompt_tokens).toBe(4);
-    expect(titan.requestCount).toBe(1);
+    expect(cohere.requestCount).toBe(1);
   });
 });

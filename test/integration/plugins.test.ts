@@ -353,3 +353,25 @@ describe("a plugin that uses the router", () => {
     expect(calls).toEqual(["start", "close"]);
   });
 });
+
+describe("a transform that refuses in the middle of a stream", () => {
+  it("S41: has its own word delivered, and the request counts as blocked, while the upstream still sends", async () => {
+    const refusing: Plugin = {
+      name: "refuses",
+      async *transformStream(chunks) {
+        let seen = 0;
+        for await (const chunk of chunks) {
+          if (++seen > 3) throw routerError("content_policy_violation", { message: "No more of this." });
+          yield chunk;
+        }
+      },
+      afterReply: () => undefined,
+    };
+    const { router } = await routerWith([refusing], stream({ tokens: 50, msPerToken: 3 }));
+    const answer = router.chat.completions.create({ ...ask(), stream: true });
+    const { data, routing } = await answer.withRouting();
+    expect((await deliver(data)).error).toMatchObject({ code: "content_policy_violation" });
+    expect((await routing.done).outcome).toBe("blocked");
+    expect(router.status()).toMatchObject({ inFlight: 0, leases: 0 });
+  });
+});

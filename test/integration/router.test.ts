@@ -94,7 +94,7 @@ describe("all operations", () => {
 });
 
 describe("limits of a deployment", () => {
-  it("maxParallel is never passed; a tier behind it takes over, and without one the request is refused early (R26)", async () => {
+  it("maxParallel is never passed; a tier behind it takes over, and without a queue the request is refused early (R26)", async () => {
     let release = () => {};
     const until = new Promise<void>((resolve) => {
       release = resolve;
@@ -104,10 +104,13 @@ describe("limits of a deployment", () => {
     large.always(reply({ until }));
     const router = open.router({
       models: {
-        chat: [
-          deploymentOf(small, "small", { maxParallel: 2 }),
-          deploymentOf(large, "large", { maxParallel: 1, tier: 1 }),
-        ],
+        chat: {
+          queue: false,
+          deployments: [
+            deploymentOf(small, "small", { maxParallel: 2 }),
+            deploymentOf(large, "large", { maxParallel: 1, tier: 1 }),
+          ],
+        },
       },
     });
     const running = Array.from({ length: 3 }, () => router.chat.completions.create(ask()).withRouting());
@@ -188,7 +191,8 @@ describe("options of a call", () => {
     [{ deadlineMs: Number.NaN }, "deadlineMs"],
     [{ tags: "x" }, "tags"],
     [{ sginal: new AbortController().signal }, 'did you mean "signal"'],
-    [{ priority: "batch" }, "unknown option"],
+    [{ priority: "later" }, "priority"],
+    [{ affinity: "x" }, "unknown option"],
     [{ metadata: { a: 1 } }, "metadata"],
     [{ principal: { name: "x" } }, "unknown option"],
   ])("%j are refused with what is wrong", async (options, words) => {
@@ -316,6 +320,35 @@ describe("close", () => {
     }
     expect(status().isDraining).toBe(true);
     await expect.poll(() => upstream.openConnections).toBe(0);
+  });
+});
+
+describe("a deployment that leaves out what the request asks for", () => {
+  it("answers only while no other can, whatever its tier, and the record says why", async () => {
+    const [tgi, vllm] = [await open.upstream(reply({ text: "T" })), await open.upstream(reply({ text: "V" }))];
+    const router = open.router({
+      models: {
+        chat: {
+          deployments: [
+            deploymentOf(tgi, "tgi", { provider: "tgi" }),
+            deploymentOf(vllm, "vllm", { provider: "vllm", tier: 1 }),
+          ],
+          retries: 1,
+        },
+      },
+    });
+    const served = async (fields: object) => {
+      const { routing } = await router.chat.completions.create({ ...ask(), ...fields }).withRouting();
+      return { deployment: routing.deployment, dropped: routing.dropped, excluded: routing.excluded };
+    };
+    expect(await served({})).toMatchObject({ deployment: "tgi", dropped: [] });
+    expect(await served({ n: 2 })).toEqual({
+      deployment: "vllm",
+      dropped: [],
+      excluded: [{ group: "chat", deployment: "tgi", reason: "drops-parameter" }],
+    });
+    vllm.always(error(503));
+    expect(await served({ n: 2 })).toMatchObject({ deployment: "tgi", dropped: ["n"] });
   });
 });
 

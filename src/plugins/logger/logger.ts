@@ -2,24 +2,20 @@ import { z } from "zod";
 import { catalog, type ErrorCode } from "../../errors/catalog.js";
 import { pluginNameSchema } from "../options.js";
 import { parseOwnOptions } from "../own-options.js";
-import type {
-  AttemptEvent,
-  CooldownEvent,
-  FallbackEvent,
-  Plugin,
-  RequestOutcome,
-  SettledEvent,
-  WarningEvent,
-} from "../plugin.js";
+import type { CooldownEvent, FallbackEvent, Plugin, RequestOutcome, SettledEvent, WarningEvent } from "../plugin.js";
+import { recordFields } from "../telemetry/record-plugin.js";
+import { attemptRecord, type RecordFields, requestRecord } from "../telemetry/records.js";
 
 type Level = "debug" | "info" | "warn" | "error";
 
 /** What is used of a logger: `pino`'s shape, which others have, too. */
 export type LoggerLike = { readonly [L in Level]: (fields: object, message: string) => unknown };
 
-export interface LoggerOptions {
+export interface LoggerOptions extends RecordFields {
   /** Level of the lines about requests that went well, were refused, or were left by their callers. @default "info" */
   readonly level?: "debug" | "info" | undefined;
+  /** Upstream calls that get a line, at `debug`. @default "failed" */
+  readonly attempts?: "all" | "failed" | "none" | undefined;
   /** @default "logger" */
   readonly name?: string | undefined;
 }
@@ -27,6 +23,8 @@ export interface LoggerOptions {
 const optionsSchema = z.strictObject({
   level: z.enum(["debug", "info"], 'expected "debug" or "info"').default("info"),
   name: pluginNameSchema.default("logger"),
+  ...recordFields,
+  attempts: recordFields.attempts.unwrap().default("failed"),
 });
 
 const method = z.custom<LoggerLike[Level]>((value) => typeof value === "function", "expected a function");
@@ -42,29 +40,35 @@ const loggerSchema = z.object(
  *
  * | `event` | level | fields beside `event` and `at` (Unix milliseconds) |
  * | --- | --- | --- |
- * | `request-settled` | `level`; `warn` if blocked; `error` if failed, interrupted, or broken by us | *request*, `outcome`, `code`, `deployment`, `provider`, `attempts`, `durationMs`, `ttftMs`, `promptTokens`, `cachedTokens`, `completionTokens`, `reasoningTokens`, `isUsageEstimated`, `costUsd` |
- * | `attempt-ended` | `debug`, failed ones only | *request*, `attempt`, `deployment`, `provider`, `outcome`, `errorClass`, `code`, `status`, `durationMs` |
+ * | `request-settled` | `level`; `warn` if blocked; `error` if failed, interrupted, or broken by us | the record of the request |
+ * | `attempt-ended` | `debug` | the record of the attempt |
  * | `fallback-taken` | `warn` | *request*, `from`, `to`, `chain`, `code` |
  * | `deployment-cooled` | `warn` | `deployment`, `provider`, `cause`, `untilMs` |
  * | `deployment-recovered` | `info` | `deployment`, `provider`, `cause`, `untilMs` |
  * | `warning-raised` | `warn` | `deployment`, `requestId` |
  *
  * *request* is `requestId`, `operation`, `model`, `group`, `user`, `team`, `organization`, `tags`. Fields that do not
- * apply are `undefined`. Nothing else is written: no prompt, no answer, no metadata, no error's text, and no
- * `principal.key`, which might be a credential.
+ * apply are `undefined`. Nothing else is written: no error's text, no `principal.key`, which might be a credential, and
+ * prompts, answers and metadata only where the options say so.
  *
  * @param log - Its methods are called as `log.info(fields, message)`.
  * @throws {InvalidOptionsError} `log` lacks a method, or an option is wrong.
  */
 export function logger(log: LoggerLike, options: LoggerOptions = {}): Plugin {
   parseOwnOptions("logger", loggerSchema, log);
-  const { level, name } = parseOwnOptions("logger", optionsSchema, options);
+  const { level, name, attempts, ...fields } = parseOwnOptions("logger", optionsSchema, options);
   return {
     name,
-    onSettled: (event) => log[levelOf(event, level)](settledFields(event), `request ${event.outcome}`),
+    observesContent: Boolean(fields.content),
+    onSettled(event) {
+      const line = { event: event.type, ...requestRecord(event, fields) };
+      return log[levelOf(event, level)](line, `request ${event.outcome}`);
+    },
     onAttempt(event) {
-      if (event.type !== "attempt-ended" || event.outcome === "ok") return;
-      log.debug(attemptFields(event), `attempt failed on ${event.deployment}`);
+      if (event.type !== "attempt-ended" || attempts === "none") return undefined;
+      if (event.outcome === "ok" && attempts !== "all") return undefined;
+      const line = { event: event.type, ...attemptRecord(event) };
+      return log.debug(line, `attempt ${event.outcome === "ok" ? "succeeded" : "failed"} on ${event.deployment}`);
     },
     onFallback: (event) => log.warn(fallbackFields(event), `falling back from ${event.from} to ${event.to}`),
     onCooldown(event) {
@@ -94,7 +98,7 @@ function isOurs(code: ErrorCode | undefined): boolean {
   return code !== undefined && catalog[code].status === 500;
 }
 
-function requestFields(event: SettledEvent | AttemptEvent | FallbackEvent) {
+function requestFields(event: FallbackEvent) {
   return {
     event: event.type,
     at: event.at,
@@ -109,40 +113,6 @@ function requestFields(event: SettledEvent | AttemptEvent | FallbackEvent) {
   };
 }
 
-function settledFields(event: SettledEvent) {
-  const { usage } = event;
-  return {
-    ...requestFields(event),
-    outcome: event.outcome,
-    code: event.code,
-    deployment: event.deployment,
-    provider: event.provider,
-    attempts: event.attempts,
-    durationMs: tenths(event.durationMs),
-    ttftMs: tenths(event.ttftMs),
-    promptTokens: usage?.promptTokens,
-    cachedTokens: usage?.cachedTokens,
-    completionTokens: usage?.completionTokens,
-    reasoningTokens: usage?.reasoningTokens,
-    isUsageEstimated: usage?.isEstimated,
-    costUsd: usage?.costUsd,
-  };
-}
-
-function attemptFields(event: AttemptEvent) {
-  return {
-    ...requestFields(event),
-    attempt: event.attempt,
-    deployment: event.deployment,
-    provider: event.provider,
-    outcome: event.outcome,
-    errorClass: event.errorClass,
-    code: event.code,
-    status: event.status,
-    durationMs: tenths(event.durationMs),
-  };
-}
-
 function fallbackFields(event: FallbackEvent) {
   return { ...requestFields(event), from: event.from, to: event.to, chain: event.chain, code: event.code };
 }
@@ -153,9 +123,4 @@ function cooldownFields({ type, at, deployment, provider, cause, untilMs }: Cool
 
 function warningFields({ type, at, deployment, requestId }: WarningEvent) {
   return { event: type, at, deployment, requestId };
-}
-
-/** Clocks give more digits than a log wants. */
-function tenths(milliseconds: number | undefined): number | undefined {
-  return milliseconds === undefined ? undefined : Math.round(milliseconds * 10) / 10;
 }

@@ -104,7 +104,9 @@ describe("what guards see", () => {
     await runner.beforeRequest(runner.guard(facts, aChatBody()));
     const view = seen[0]!; // the guard ran
     expect(Object.keys(view).sort()).toEqual(
-      "id operation isStreaming model group principal tags metadata depth body signal".split(" ").sort(),
+      "answerScope cache id identity operation isStreaming model group principal tags metadata depth body signal"
+        .split(" ")
+        .sort(),
     );
     expect(JSON.stringify(view)).not.toContain("sk-");
     expect(view.principal).toEqual({ user: "u1" });
@@ -584,7 +586,7 @@ describe("reserve", () => {
     const { runner } = aRunner({ name: "p", reserve: () => [own] });
     const { claims } = await runner.reserve(runner.guard(someFacts(), aChatBody()));
     own.limit = Number.NaN;
-    expect(claims[0]?.claim.limit).toBe(1);
+    expect(claims[0]?.claim).toMatchObject({ limit: 1 });
   });
 
   it("calls leases as methods of their object", async () => {
@@ -661,7 +663,7 @@ describe("reserve", () => {
     const { runner } = aRunner({ name: "p", reserve: () => [claim("a"), { ...claim("b"), limit: Number.NaN }] });
     const error = await failure(runner.reserve(runner.guard(someFacts(), aChatBody())));
     expect(error.message).toBe(
-      'Plugin "p" failed in reserve: it returned a bad claim at [1]: `limit` must be an integer of at least 1.',
+      'Plugin "p" failed in reserve: it returned a bad claim at [1]: `limit` must be an integer of 1 to 1000000000000.',
     );
   });
 

@@ -5,7 +5,7 @@ import { routerError } from "../../../../src/errors/router-error.js";
 import { type LoggerLike, logger } from "../../../../src/plugins/logger/logger.js";
 import { pluginsSchema } from "../../../../src/plugins/options.js";
 import type { Plugin, RequestOutcome, RouterEvent } from "../../../../src/plugins/plugin.js";
-import { aRunner, aSettledEvent, aStartedEvent, aWarning } from "../../../support/plugin-fixtures.js";
+import { anAttemptEvent, aRunner, aSettledEvent, aStartedEvent, aWarning } from "../../../support/plugin-fixtures.js";
 
 interface Line {
   readonly level: string;
@@ -51,7 +51,10 @@ describe("logger", () => {
       {
         level: "info",
         event: "request-settled",
+        recordVersion: 1,
+        kind: "request",
         at: 1_767_225_600_000,
+        startedAt: 1_767_225_599_988,
         requestId: "req_1",
         operation: "chat.completions",
         model: "chat",
@@ -59,17 +62,22 @@ describe("logger", () => {
         user: "u1",
         team: "t1",
         tags: ["web"],
+        isStreaming: false,
         outcome: "succeeded",
+        finishReason: "stop",
         deployment: "openai/gpt@api",
         provider: "openai",
         attempts: 1,
+        groups: ["chat"],
         durationMs: 12.3,
         ttftMs: 4,
         promptTokens: 10,
         cachedTokens: 0,
+        cacheWriteTokens: 0,
         completionTokens: 5,
         reasoningTokens: 0,
         isUsageEstimated: false,
+        costNanoUsd: 1_000_000,
         costUsd: 0.001,
         msg: "request succeeded",
       },
@@ -109,7 +117,7 @@ describe("logger", () => {
 
   it("writes failed attempts for those who debug, and successful requests where they want them", async () => {
     const { lines, log } = aPino("debug");
-    const attempt = { ...base, type: "attempt-ended", attempt: 2, deployment: "d", provider: "p" } as const;
+    const attempt = anAttemptEvent({ attempt: 2 });
     await logged(
       logger(log, { level: "debug" }),
       { ...attempt, type: "attempt-started" },
@@ -125,6 +133,18 @@ describe("logger", () => {
     ]);
   });
 
+  it("writes every attempt, or none, where that is asked for", async () => {
+    const all = aPino("debug");
+    await logged(logger(all.log, { attempts: "all" }), anAttemptEvent(), anAttemptEvent({ outcome: "hard" }));
+    expect(all.lines).toMatchObject([
+      { level: "debug", msg: "attempt succeeded on d", kind: "attempt", recordVersion: 1 },
+      { level: "debug", msg: "attempt failed on d" },
+    ]);
+    const none = aPino("debug");
+    await logged(logger(none.log, { attempts: "none" }), anAttemptEvent({ outcome: "hard" }));
+    expect(none.lines).toEqual([]);
+  });
+
   it("F16: writes no content and no secrets, in whatever event they hide", async () => {
     const canary = "sk-canary-0123456789";
     const { lines, log } = aPino("debug");
@@ -138,15 +158,7 @@ describe("logger", () => {
     await logged(
       logger(log, { level: "debug" }),
       { ...aSettledEvent(), ...said } as RouterEvent,
-      {
-        ...base,
-        ...said,
-        type: "attempt-ended",
-        outcome: "hard",
-        attempt: 1,
-        deployment: "d",
-        provider: "p",
-      } as RouterEvent,
+      { ...anAttemptEvent({ outcome: "hard" }), ...said } as RouterEvent,
       { ...base, ...said, type: "request-failed", outcome: "failed", error } as RouterEvent,
       {
         ...base,
