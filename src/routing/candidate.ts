@@ -1,3 +1,15 @@
+/** What an engine said about itself, and when. What it did not say is `undefined`, which is not 0. */
+export interface LoadReading {
+  /** Requests that the engine works on, whoever sent them. */
+  readonly running: number | undefined;
+  /** Requests that wait for it to begin. */
+  readonly waiting: number | undefined;
+  /** Share of its KV cache that is free, 0–1. */
+  readonly kvFree: number | undefined;
+  /** On the router's clock. */
+  readonly readAt: number;
+}
+
 /**
  * A deployment with its live snapshot, as strategies see it. Numbers are current when `pick` is called and must not be
  * kept.
@@ -34,8 +46,17 @@ export interface Candidate {
   readonly oldestWaitingPredictedMs: number;
   /** Share of attempts that succeed lately, 0–1. */
   successRate(now: number): number;
-  /** Smallest unused share of the deployment's known limits, 0–1; 1 where none is known. */
+  /**
+   * Smallest unused share of the deployment's known limits, 0–1; 1 where none is known. The free share f of an engine's KV
+   * cache counts as 10 f for 5 s after it was read.
+   */
   headroom(now: number): number;
+  /** The engine's latest reading, where the deployment has `loadSignals`; it may be old. */
+  readonly load?: LoadReading | undefined;
+  /**
+   * Tokens of this request's prompt that its prefix cache probably holds: 0 to all of them. Always 0 without affinity.
+   */
+  readonly matchedTokens?: number | undefined;
   /** USD per million tokens, where known. */
   readonly price: { readonly input: number; readonly output: number } | undefined;
 }
@@ -47,6 +68,11 @@ export interface StrategyRequest {
   /** Average output tokens of the group, or what the request caps it at if that is less. */
   readonly outputTokens: number;
   readonly isStreaming: boolean;
+  /**
+   * The conversation, as a number from 0 to 2^52 - 1: the same for all its turns, in every process. `undefined` where nobody
+   * needed to know: it is there for `chwbl`, with a `sessionId`, and with a store that several processes share.
+   */
+  readonly fingerprint?: number | undefined;
   /** The router's clock. */
   readonly now: number;
   /** Seeded; the only source of chance that a strategy may use. */

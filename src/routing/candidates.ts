@@ -1,8 +1,11 @@
 import type { GroupHealth } from "../health/group-health.js";
+import type { FeatureSet } from "../protocol/features.js";
+import type { Operation } from "../protocol/operations.js";
+import type { PrefixIndex } from "./affinity/prefix-index.js";
 import type { Strategy } from "./candidate.js";
 import type { ChoiceRequest } from "./choice-request.js";
-import { capabilityExclusion, type Exclusion, momentaryExclusion } from "./eligibility.js";
-import { PooledCandidate, type PoolMember } from "./pooled-candidate.js";
+import { capabilityExclusion, type Exclusion, hasRoom, momentaryExclusion } from "./eligibility.js";
+import { featureUnions, PooledCandidate, type PoolMember } from "./pooled-candidate.js";
 import type { BuiltInStrategy } from "./strategies/built-in-strategy.js";
 import { Tier } from "./tier.js";
 
@@ -13,6 +16,8 @@ export interface CandidatePoolOptions {
   readonly group: GroupHealth;
   /** Called once for each tier. */
   readonly createStrategy: () => Strategy | BuiltInStrategy;
+  /** What all deployments have read lately. @default nobody remembers */
+  readonly prefixes?: PrefixIndex | undefined;
 }
 
 /** One line of {@link CandidatePool.explain}. */
@@ -32,18 +37,21 @@ export class CandidatePool {
   /** In order of tier, then as configured. */
   readonly candidates: readonly PooledCandidate[];
   readonly #tiers: readonly Tier[];
+  /** Features that some deployment leaves out. */
+  readonly #drops: Readonly<Record<Operation, FeatureSet>>;
   /** The tier that the latest choice came from. */
   #latest: Tier | undefined;
 
-  constructor({ members, group, createStrategy }: CandidatePoolOptions) {
+  constructor({ members, group, createStrategy, prefixes }: CandidatePoolOptions) {
     const ordered = members.toSorted((a, b) => a.deployment.tier - b.deployment.tier);
     this.candidates = ordered.map((member, index) => new PooledCandidate(member, index));
+    this.#drops = featureUnions(this.candidates, (candidate, operation) => candidate.droppedFeatures(operation));
     const tiers: Tier[] = [];
     for (let start = 0; start < this.candidates.length; ) {
       const tier = this.candidates[start]?.tier;
       let end = start;
       while (end < this.candidates.length && this.candidates[end]?.tier === tier) end++;
-      tiers.push(new Tier(this.candidates.slice(start, end), group, createStrategy()));
+      tiers.push(new Tier(this.candidates.slice(start, end), group, createStrategy(), prefixes));
       start = end;
     }
     this.#tiers = tiers;
@@ -51,26 +59,28 @@ export class CandidatePool {
 
   /**
    * Picks a deployment: an untried one of the lowest tier that has one eligible; where no tier has, and `allowTried`, a
-   * tried one likewise. `health.begin` has to follow in the same turn.
+   * tried one likewise. Those that would leave out something of the request come after all others, also after those of
+   * higher tiers: their answer is another one. `health.begin` has to follow in the same turn.
    *
    * @returns `undefined` when nothing is eligible: {@link explain} says why, {@link earliestAvailableAt} until when.
    */
   choose(request: ChoiceRequest): PooledCandidate | undefined {
-    for (const tier of this.#tiers) {
-      const picked = tier.choose(request, false);
-      if (picked !== undefined) return this.#note(tier, picked);
-    }
-    if (!request.allowTried || request.tried.length === 0) return undefined;
-    for (const tier of this.#tiers) {
-      const picked = tier.choose(request, true);
-      if (picked !== undefined) return this.#note(tier, picked);
-    }
-    return undefined;
+    // Mostly nobody drops anything of the request: then one look is enough.
+    const areSomeDropping = (this.#drops[request.operation] & request.features) !== 0;
+    const picked =
+      (areSomeDropping ? this.#lowest(request, false, true) : undefined) ?? this.#lowest(request, false, false);
+    if (picked !== undefined || !request.allowTried || request.tried.length === 0) return picked;
+    return (areSomeDropping ? this.#lowest(request, true, true) : undefined) ?? this.#lowest(request, true, false);
   }
 
-  #note(tier: Tier, picked: PooledCandidate): PooledCandidate {
-    this.#latest = tier;
-    return picked;
+  #lowest(request: ChoiceRequest, isRepeat: boolean, isWhole: boolean): PooledCandidate | undefined {
+    for (const tier of this.#tiers) {
+      const picked = tier.choose(request, isRepeat, isWhole);
+      if (picked === undefined) continue;
+      this.#latest = tier;
+      return picked;
+    }
+    return undefined;
   }
 
   /**
@@ -83,7 +93,7 @@ export class CandidatePool {
     for (const candidate of this.candidates) {
       if (capabilityExclusion(candidate, request) !== undefined || isBarred(candidate, request)) continue;
       if (candidate.health.availability(request.now) !== "cooling-down") continue;
-      if (candidate.health.isFull) continue;
+      if (candidate.health.isFull || !hasRoom(candidate, request)) continue;
       const at = candidate.health.availableAt(request.now);
       if (at < earliest) {
         earliest = at;
@@ -103,7 +113,9 @@ export class CandidatePool {
     let earliest: number | undefined;
     for (const candidate of this.candidates) {
       if (capabilityExclusion(candidate, request) !== undefined || isBarred(candidate, request)) continue;
-      const at = candidate.health.availableAt(request.now);
+      const { limits } = candidate;
+      const roomAt = limits ? limits.roomAt(request.reservedTokens, request.now) : request.now;
+      const at = Math.max(roomAt, candidate.health.availableAt(request.now));
       if (earliest === undefined || at < earliest) earliest = at;
     }
     return earliest;
@@ -147,14 +159,22 @@ export class CandidatePool {
     const isUntried = (candidate: PooledCandidate) => isOpen(candidate) && !request.tried.includes(candidate.id);
     const isRepeatable = (candidate: PooledCandidate) => isOpen(candidate) && !isBarred(candidate, request);
 
-    const isEligible = this.candidates.some(isUntried) || !request.allowTried ? isUntried : isRepeatable;
+    const isPossible = this.candidates.some(isUntried) || !request.allowTried ? isUntried : isRepeatable;
+    const isWhole = (candidate: PooledCandidate) =>
+      (candidate.droppedFeatures(request.operation) & request.features) === 0;
+    const isWholeAndPossible = (candidate: PooledCandidate) => isPossible(candidate) && isWhole(candidate);
+    const isEligible = this.candidates.some(isWholeAndPossible) ? isWholeAndPossible : isPossible;
+    const lesserExclusion = (candidate: PooledCandidate): Exclusion => {
+      if (isEligible(candidate)) return "higher-tier";
+      return isPossible(candidate) ? "drops-parameter" : "already-tried";
+    };
     const tier = this.#tiers.find(({ candidates }) => candidates.some(isEligible));
     const eligible = tier?.candidates.filter(isEligible) ?? [];
     const costs = tier?.costs(eligible, request);
     return this.candidates.map((candidate) => {
       const position = eligible.indexOf(candidate);
       if (position >= 0) return { candidate, cost: costs?.[position], exclusion: undefined };
-      const exclusion = exclusions[candidate.index] ?? (isEligible(candidate) ? "higher-tier" : "already-tried");
+      const exclusion = exclusions[candidate.index] ?? lesserExclusion(candidate);
       return { candidate, cost: undefined, exclusion };
     });
   }

@@ -1,6 +1,8 @@
 import type { FeatureSet } from "../protocol/features.js";
 import type { Operation } from "../protocol/operations.js";
+import type { RequestAffinity } from "./affinity/group-affinity.js";
 import type { StrategyRequest } from "./candidate.js";
+import type { PooledCandidate } from "./pooled-candidate.js";
 
 /** What decides who may serve a request, and who does. The strategy sees the part that is in {@link StrategyRequest}. */
 export interface ChoiceRequest extends StrategyRequest {
@@ -9,6 +11,14 @@ export interface ChoiceRequest extends StrategyRequest {
   readonly features: FeatureSet;
   /** What the request limits its answer to, in tokens; 0 where it does not. */
   readonly maxOutputTokens: number;
+  /** Prompt and probable answer, in tokens: what it takes of a deployment's limits. */
+  readonly reservedTokens: number;
+  /** A hard budget applies: only deployments whose price is known (R16), as this tells. */
+  readonly isPriced: ((candidate: PooledCandidate) => boolean) | undefined;
+  /** What the `*` of a wildcard group stands for. */
+  readonly captured: string | undefined;
+  /** Some deployment of the group is known to have that model. */
+  readonly isModelListed: boolean;
   /** Tags that a deployment must have, all of them. */
   readonly requiredTags: readonly string[];
   /** The region that a deployment must be in. */
@@ -23,4 +33,6 @@ export interface ChoiceRequest extends StrategyRequest {
   readonly ruledOut: readonly string[];
   /** The request may be sent again: it can serve as the probe of a deployment that nobody else probes. */
   readonly isReplayable: boolean;
+  /** What deployments may have read of it before; `undefined`: nobody asks. */
+  readonly affinity?: RequestAffinity | undefined;
 }

@@ -6,6 +6,10 @@ export type Exclusion =
   | "operation-unsupported"
   | "feature-unsupported"
   | "context-window-too-small"
+  | "model-not-listed"
+  | "models-unknown"
+  | "unpriced"
+  | "exceeds-rate-limit"
   | "tag-missing"
   | "region-mismatch"
   | "cooling-down"
@@ -13,6 +17,8 @@ export type Exclusion =
   | "rate-limited"
   | "parked"
   | "at-max-parallel"
+  | "at-rate-limit"
+  | "drops-parameter"
   | "already-tried"
   | "higher-tier";
 
@@ -26,6 +32,14 @@ export function capabilityExclusion(candidate: PooledCandidate, request: ChoiceR
     const window = candidate.deployment.contextWindow;
     if (window === undefined || window <= request.largerWindowThan) return "context-window-too-small";
   }
+  if (candidate.models !== undefined && request.captured !== undefined) {
+    const isListed = candidate.models.has(request.captured);
+    if (isListed === false) return "model-not-listed";
+    // Of a deployment that has never said what it has, anything may be asked; but rather one that has the model.
+    if (isListed === undefined && request.isModelListed) return "models-unknown";
+  }
+  if (request.isPriced !== undefined && !request.isPriced(candidate)) return "unpriced";
+  if (candidate.limits?.isTooLarge(request.reservedTokens)) return "exceeds-rate-limit";
   // By index: an iterator per candidate would be the choice's only allocation.
   for (let position = 0; position < request.requiredTags.length; position++) {
     if (!candidate.tags.has(request.requiredTags[position]!)) return "tag-missing";
@@ -38,10 +52,16 @@ export function capabilityExclusion(candidate: PooledCandidate, request: ChoiceR
 export function momentaryExclusion(candidate: PooledCandidate, request: ChoiceRequest): Exclusion | undefined {
   const availability = candidate.health.availability(request.now);
   if (availability !== "available") return availability;
-  return candidate.health.isFull ? "at-max-parallel" : undefined;
+  if (candidate.health.isFull) return "at-max-parallel";
+  return hasRoom(candidate, request) ? undefined : "at-rate-limit";
 }
 
-/** May the deployment serve at this moment? `momentaryExclusion` without the reason. */
+/** The deployment's own limits, where it has some, have room for the request. */
+export function hasRoom({ limits }: PooledCandidate, { reservedTokens, now }: ChoiceRequest): boolean {
+  return limits === undefined || limits.hasRoom(reservedTokens, now);
+}
+
+/** May the deployment serve at this moment? `momentaryExclusion` without the reason, and without {@link hasRoom}. */
 export function isUsable({ health }: PooledCandidate, now: number): boolean {
   return health.isFree || (!health.isFull && health.availability(now) === "available");
 }

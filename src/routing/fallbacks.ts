@@ -37,7 +37,7 @@ export interface FallbackCycle {
   readonly warning: string;
 }
 
-const CHAINS: readonly FallbackChain[] = ["onError", "onContextWindow", "onContentPolicy"];
+const CHAINS: readonly FallbackChain[] = ["onError", "onContextWindow", "onContentPolicy", "onBudget"];
 
 /**
  * Finds cycles among the fallbacks of all groups. They are allowed and harmless, but seldom meant. Reports each link that

@@ -13,15 +13,18 @@ export interface StrategySettings {
   readonly usesWeights: boolean;
   /** One for each tier of a group; your own object is shared by all that name it. */
   readonly create: () => Strategy | BuiltInStrategy;
+  /** What it makes of a request's past. */
+  readonly affinity: "prefix" | "fingerprint" | "none";
 }
 
 /** Makes a strategy's settings of the option. */
 export function strategySettings(option: StrategyOption): StrategySettings {
   if (typeof option !== "string") {
-    return { name: option.name, usesWeights: option.usesWeights ?? false, create: () => option };
+    return { name: option.name, usesWeights: option.usesWeights ?? false, create: () => option, affinity: "prefix" };
   }
   const create: () => BuiltInStrategy = strategies[option];
-  return { name: option, usesWeights: create().usesWeights ?? false, create };
+  const { usesWeights = false, affinity = "prefix" } = create();
+  return { name: option, usesWeights, create, affinity };
 }
 
 /** What a group without the option has. */
@@ -67,6 +70,7 @@ export interface FallbackSettings {
   readonly onError: readonly string[];
   readonly onContextWindow: readonly string[];
   readonly onContentPolicy: readonly string[];
+  readonly onBudget: readonly string[];
 }
 
 /** The group option `fallbacks`; a plain list is the first two chains. @default none */
@@ -79,14 +83,16 @@ export interface FallbackOptions {
   readonly onContextWindow?: readonly string[] | undefined;
   /** Groups to try when the content is refused here, in order; at most 100. @default [] */
   readonly onContentPolicy?: readonly string[] | undefined;
+  /** Groups to try when a limit or budget of the principal refuses the request here, in order; at most 100. @default [] */
+  readonly onBudget?: readonly string[] | undefined;
 }
 
 /** What a group without the option has. */
-export const noFallbacks: FallbackSettings = { onError: [], onContextWindow: [], onContentPolicy: [] };
+export const noFallbacks: FallbackSettings = { onError: [], onContextWindow: [], onContentPolicy: [], onBudget: [] };
 
 /** The chains that a plain list stands for: also that of a call's `fallbacks`. */
 export function fallbackSettings(names: readonly string[]): FallbackSettings {
-  return { onError: names, onContextWindow: names, onContentPolicy: [] };
+  return { onError: names, onContextWindow: names, onContentPolicy: [], onBudget: [] };
 }
 
 const groupNames = z.array(z.string().min(1)).max(100);
@@ -95,6 +101,7 @@ const fallbackFields = z.strictObject({
   onError: groupNames.default([]),
   onContextWindow: groupNames.default([]),
   onContentPolicy: groupNames.default([]),
+  onBudget: groupNames.default([]),
 });
 
 /**

@@ -1,10 +1,11 @@
 import type { Deployment } from "../deployments/deployment.js";
 import type { DeploymentHealth } from "../health/deployment-health.js";
 import type { Speed } from "../health/latency-estimate.js";
-import type { FeatureSet } from "../protocol/features.js";
+import { Feature, type FeatureSet } from "../protocol/features.js";
 import type { Operation } from "../protocol/operations.js";
 import type { Price } from "../tokens/pricing.js";
-import type { Candidate } from "./candidate.js";
+import type { DeploymentPrefixes } from "./affinity/prefix-index.js";
+import type { Candidate, LoadReading } from "./candidate.js";
 
 /** A deployment of a group with its account. */
 export interface PoolMember {
@@ -12,7 +13,40 @@ export interface PoolMember {
   readonly health: DeploymentHealth;
   /** Smallest unused share of the deployment's known limits, 0–1. @default always 1 */
   readonly headroom?: ((now: number) => number) | undefined;
+  /** What it may be asked for per minute, by itself or together with other processes. */
+  readonly limits?: RateLimits | undefined;
+  /** What its engine says about itself. */
+  readonly engine?: EngineState | undefined;
+  /** The models that its wildcard stands for. @default any */
+  readonly models?: KnownModels | undefined;
+  /** What it has read lately. @default nobody remembers */
+  readonly prefixes?: DeploymentPrefixes | undefined;
 }
+
+/** Limits of a deployment, as far as this process knows how much of them is used; times are the router's. */
+export interface RateLimits {
+  /** The request alone is larger than a limit. */
+  isTooLarge(tokens: number): boolean;
+  hasRoom(tokens: number, now: number): boolean;
+  /** When there will be room without further traffic. */
+  roomAt(tokens: number, now: number): number;
+  /** The smallest unused share, 0–1. */
+  headroom(now: number): number;
+}
+
+/** Holds the latest reading. */
+export interface EngineState {
+  readonly load: LoadReading | undefined;
+}
+
+/** Which models a deployment with a wildcard has. */
+export interface KnownModels {
+  /** `undefined`: nobody knows yet. */
+  has(captured: string): boolean | undefined;
+}
+
+/** How long a reading of the KV cache says something (routing §3). */
+const KV_FRESH_MS = 5_000;
 
 /** Stands for an operation that a deployment does not have; no set of features is negative. */
 const NO_OPERATION = -1;
@@ -22,19 +56,27 @@ export class PooledCandidate implements Candidate {
   // First, and so in the object's first cache line: what a pick needs of each.
   readonly health: DeploymentHealth;
   readonly #speed: Speed;
+  /** Of the choice under way. */
+  matchedTokens = 0;
   readonly deployment: Deployment;
   readonly index: number;
   readonly id: string;
   readonly weight: number;
-  readonly price: Price | undefined;
+  /** Set again when a price list has been loaded. */
+  price: Price | undefined;
+  readonly limits: RateLimits | undefined;
   /** `Infinity` where it is not known. */
   readonly contextWindow: number;
   readonly #headroom: ((now: number) => number) | undefined;
+  readonly #engine: EngineState | undefined;
+  readonly models: KnownModels | undefined;
+  readonly prefixes: DeploymentPrefixes | undefined;
   readonly #chat: FeatureSet;
   readonly #completions: FeatureSet;
   readonly #embeddings: FeatureSet;
+  readonly #drops: Readonly<Record<Operation, FeatureSet>>;
 
-  constructor({ deployment, health, headroom }: PoolMember, index: number) {
+  constructor({ deployment, health, headroom, limits, engine, models, prefixes }: PoolMember, index: number) {
     this.deployment = deployment;
     this.health = health;
     this.index = index;
@@ -43,10 +85,19 @@ export class PooledCandidate implements Candidate {
     this.price = deployment.price;
     this.contextWindow = deployment.contextWindow ?? Number.POSITIVE_INFINITY;
     this.#speed = health.speed;
-    this.#headroom = headroom;
+    this.limits = limits;
+    this.#headroom = headroom ?? (limits && ((now) => limits.headroom(now)));
+    this.#engine = engine;
+    this.models = models;
+    this.prefixes = prefixes;
     this.#chat = impossible(deployment, "chat.completions");
     this.#completions = impossible(deployment, "completions");
     this.#embeddings = impossible(deployment, "embeddings");
+    this.#drops = {
+      "chat.completions": dropped(deployment, "chat.completions"),
+      completions: dropped(deployment, "completions"),
+      embeddings: dropped(deployment, "embeddings"),
+    };
   }
 
   get provider(): string {
@@ -98,7 +149,18 @@ export class PooledCandidate implements Candidate {
     return this.health.successRate(now);
   }
   headroom(now: number): number {
-    return this.#headroom === undefined ? 1 : Math.min(1, Math.max(0, this.#headroom(now)));
+    const room = this.#headroom === undefined ? 1 : Math.min(1, Math.max(0, this.#headroom(now)));
+    const load = this.#engine?.load;
+    if (load?.kvFree === undefined || now - load.readAt >= KV_FRESH_MS) return room;
+    return Math.min(room, 10 * load.kvFree);
+  }
+  get load(): LoadReading | undefined {
+    return this.#engine?.load;
+  }
+
+  /** Features that the deployment leaves out in this operation, so that another one is rather taken. */
+  droppedFeatures(operation: Operation): FeatureSet {
+    return this.#drops[operation];
   }
 
   /** Features that the deployment cannot serve in this operation; negative without the operation. */
@@ -118,4 +180,26 @@ function impossible(deployment: Deployment, operation: Operation): FeatureSet {
   const support = deployment.upstream.operations[operation];
   if (support === undefined) return NO_OPERATION;
   return deployment.unsupported === "error" ? support.rejects | support.drops : support.rejects;
+}
+
+/** A prediction only makes the same answer come faster. */
+const WITHOUT_EFFECT = Feature.prediction;
+
+function dropped(deployment: Deployment, operation: Operation): FeatureSet {
+  if (deployment.unsupported === "error") return 0;
+  return (deployment.upstream.operations[operation]?.drops ?? 0) & ~WITHOUT_EFFECT;
+}
+
+/** What some of the candidates have, by operation. */
+export function featureUnions(
+  candidates: readonly PooledCandidate[],
+  featuresOf: (candidate: PooledCandidate, operation: Operation) => FeatureSet,
+): Readonly<Record<Operation, FeatureSet>> {
+  const union = (operation: Operation) =>
+    candidates.reduce((set, candidate) => set | featuresOf(candidate, operation), 0);
+  return {
+    "chat.completions": union("chat.completions"),
+    completions: union("completions"),
+    embeddings: union("embeddings"),
+  };
 }

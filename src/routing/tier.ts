@@ -2,10 +2,12 @@ import type { DeploymentHealth } from "../health/deployment-health.js";
 import type { GroupHealth } from "../health/group-health.js";
 import type { FeatureSet } from "../protocol/features.js";
 import type { Operation } from "../protocol/operations.js";
+import { GroupAffinity } from "./affinity/group-affinity.js";
+import type { PrefixIndex } from "./affinity/prefix-index.js";
 import type { Strategy } from "./candidate.js";
 import type { ChoiceRequest } from "./choice-request.js";
-import { capabilityExclusion, isUsable } from "./eligibility.js";
-import type { PooledCandidate } from "./pooled-candidate.js";
+import { capabilityExclusion, hasRoom, isUsable } from "./eligibility.js";
+import { featureUnions, type PooledCandidate } from "./pooled-candidate.js";
 import type { BuiltInStrategy, CandidateSource } from "./strategies/built-in-strategy.js";
 
 /** Up to this many deployments of a tier are compared, all of them (routing §3). */
@@ -25,7 +27,13 @@ export class Tier implements CandidateSource {
   readonly #builtIn: BuiltInStrategy | undefined;
   /** Features that some deployment cannot serve, and the smallest context window: within them everyone is capable. */
   readonly #impossible: Readonly<Record<Operation, FeatureSet>>;
+  /** Features that some deployment leaves out. */
+  readonly #drops: Readonly<Record<Operation, FeatureSet>>;
   readonly #narrowest: number;
+  /** Some deployment has certain models only. */
+  readonly #hasLists: boolean;
+  /** Some deployment has limits of its own. */
+  readonly #hasLimits: boolean;
 
   readonly #group: GroupHealth;
   readonly #generation: number;
@@ -40,6 +48,7 @@ export class Tier implements CandidateSource {
   readonly #byHealth: ReadonlyMap<DeploymentHealth, PooledCandidate>;
   readonly #firstIndex: number;
   #nextCheck = 0;
+  readonly #affinity: GroupAffinity<PooledCandidate> | undefined;
 
   /** Reused by every choice. */
   readonly #scratch: PooledCandidate[] = [];
@@ -47,33 +56,47 @@ export class Tier implements CandidateSource {
   /** Of the choice under way, for {@link isEligible}. */
   #request: ChoiceRequest | undefined;
   #isRepeat = false;
+  #isWhole = false;
+  /** Made once: a closure by each choice would be the only thing it allocates. */
+  readonly #isPreferrable = (candidate: PooledCandidate): boolean => {
+    const request = this.#request;
+    return request !== undefined && isUsable(candidate, request.now) && this.#isIn(candidate, request);
+  };
 
-  constructor(candidates: readonly PooledCandidate[], group: GroupHealth, strategy: Strategy | BuiltInStrategy) {
+  constructor(
+    candidates: readonly PooledCandidate[],
+    group: GroupHealth,
+    strategy: Strategy | BuiltInStrategy,
+    prefixes: PrefixIndex | undefined,
+  ) {
     this.candidates = candidates;
     this.#strategy = strategy;
     this.#builtIn = "isBuiltIn" in strategy ? strategy : undefined;
-    const union = (operation: Operation) =>
-      candidates.reduce((set, candidate) => set | candidate.impossibleFeatures(operation), 0);
-    this.#impossible = {
-      "chat.completions": union("chat.completions"),
-      completions: union("completions"),
-      embeddings: union("embeddings"),
-    };
+    this.#impossible = featureUnions(candidates, (candidate, operation) => candidate.impossibleFeatures(operation));
+    this.#drops = featureUnions(candidates, (candidate, operation) => candidate.droppedFeatures(operation));
     this.#narrowest = candidates.reduce((least, { contextWindow }) => Math.min(least, contextWindow), Infinity);
+    this.#hasLists = candidates.some(({ models }) => models !== undefined);
+    this.#hasLimits = candidates.some(({ limits }) => limits !== undefined);
     this.#group = group;
     this.#generation = group.generation;
     this.#positions = new Int32Array(candidates.length);
     this.#isInFree = new Uint8Array(candidates.length);
     this.#byHealth = new Map(candidates.map((candidate) => [candidate.health, candidate]));
     this.#firstIndex = candidates[0]?.index ?? 0;
+    this.#affinity = prefixes && new GroupAffinity(candidates, prefixes);
   }
 
-  /** @param isRepeat - Tried ones may serve, but those ruled out. */
-  choose(request: ChoiceRequest, isRepeat: boolean): PooledCandidate | undefined {
+  /**
+   * @param isRepeat - Tried ones may serve, but those ruled out.
+   * @param isWhole - Only those may serve that leave out nothing of what the request asks for.
+   */
+  choose(request: ChoiceRequest, isRepeat: boolean, isWhole: boolean): PooledCandidate | undefined {
     this.#request = request;
     this.#isRepeat = isRepeat;
+    this.#isWhole = isWhole && (this.#drops[request.operation] & request.features) !== 0;
     this.#catchUp();
-    const isEveryoneIn = this.#areAllCapable(request) && (isRepeat ? request.ruledOut : request.tried).length === 0;
+    const isEveryoneIn =
+      !this.#isWhole && this.#areAllCapable(request) && (isRepeat ? request.ruledOut : request.tried).length === 0;
     const picked =
       this.candidates.length > LARGEST_SCAN
         ? this.#chooseOfMany(request, isEveryoneIn)
@@ -91,6 +114,7 @@ export class Tier implements CandidateSource {
   }
 
   costs(candidates: readonly PooledCandidate[], request: ChoiceRequest): number[] | undefined {
+    this.#affinity?.markSome(candidates, candidates.length, request);
     return candidates.length === 0 ? undefined : this.#builtIn?.costs?.(candidates, request);
   }
 
@@ -108,6 +132,7 @@ export class Tier implements CandidateSource {
   }
 
   #chooseOfAll(request: ChoiceRequest, isEveryoneIn: boolean): PooledCandidate | undefined {
+    this.#affinity?.mark(request);
     const free = this.#free;
     const rest = this.#rest;
     const scratch = this.#scratch;
@@ -157,6 +182,10 @@ export class Tier implements CandidateSource {
       if (earlier === count) scratch[count++] = candidate;
     }
     if (count === 0) count = this.#drawFromAll(request);
+    if (this.#affinity !== undefined) {
+      count = this.#affinity.addPreferred(scratch, count, request, this.#isPreferrable);
+      this.#affinity.markSome(scratch, count, request);
+    }
     return this.#pickOfScratch(count, request);
   }
 
@@ -208,6 +237,9 @@ export class Tier implements CandidateSource {
       (impossibleFeatures & request.features) === 0 &&
       request.promptTokens + request.maxOutputTokens <= this.#narrowest &&
       request.largerWindowThan === undefined &&
+      !this.#hasLists &&
+      !this.#hasLimits &&
+      request.isPriced === undefined &&
       request.requiredTags.length === 0 &&
       request.requiredRegion === undefined
     );
@@ -215,8 +247,10 @@ export class Tier implements CandidateSource {
 
   /** Is the candidate one of those that the request may go to? */
   #isIn(candidate: PooledCandidate, request: ChoiceRequest): boolean {
+    if (this.#isWhole && (candidate.droppedFeatures(request.operation) & request.features) !== 0) return false;
     const barred = this.#isRepeat ? request.ruledOut : request.tried;
-    return !barred.includes(candidate.id) && capabilityExclusion(candidate, request) === undefined;
+    if (barred.includes(candidate.id) || !hasRoom(candidate, request)) return false;
+    return capabilityExclusion(candidate, request) === undefined;
   }
 
   /** Brings the lists up to date with the accounts. */

@@ -1,4 +1,4 @@
-/** Doubles for tests: a virtual clock, upstreams on real sockets that can be told to fail, simulated models. */
+/** Doubles for tests: a virtual clock, upstreams on real sockets that can be told to fail, simulated models, and the simulator. */
 
 export type { Clock, Timer } from "../internal/clock.js";
 export { type Random, seededRandom } from "../internal/random.js";
@@ -52,4 +52,52 @@ export {
   type SimulatedUpstreamOptions,
   startSimulatedUpstream,
 } from "./simulated-upstream.js";
+export {
+  betterOfTwo,
+  type CallResult,
+  type ChartOptions,
+  type ChartSeries,
+  type ClosedLoopOptions,
+  type ConversationOptions,
+  chartsOf,
+  chatMix,
+  closedLoop,
+  conversations,
+  decodeHeavy,
+  fewestStreams,
+  heavyPrompts,
+  htmlReport,
+  type Incident,
+  type Job,
+  type Lognormal,
+  lineChart,
+  type ModelAtWork,
+  type Objective,
+  type PoissonOptions,
+  type PublicProviderOptions,
+  parseTrace,
+  poisson,
+  publicProvider,
+  type ReplicaOptions,
+  type RequestResult,
+  type RequestSizes,
+  type RunningJob,
+  replay,
+  replica,
+  type SimulatedProcess,
+  type SimulatedRequest,
+  type SimulatedRouterOptions,
+  type SimulationClock,
+  type SimulationOptions,
+  type SimulationReport,
+  type Spread,
+  type Summary,
+  saturatedRate,
+  simulate,
+  type TraceEntry,
+  textReport,
+  type UpstreamModel,
+  type Workload,
+  type WorkloadContext,
+} from "./simulator/index.js";
 export { type VirtualClock, type VirtualClockOptions, virtualClock } from "./virtual-clock.js";

@@ -1,5 +1,5 @@
 import { type Clock, sleepOn } from "../internal/clock.js";
-
+import { type HeapTimer, TimerHeap } from "./timer-heap.js";
 export interface VirtualClockOptions {
   /** Where `now()` begins, in milliseconds. @default 0 */
   readonly startMs?: number | undefined;
@@ -47,13 +47,9 @@ export interface VirtualClock extends Clock {
   stepWall(ms: number): void;
 }
 
-interface VirtualTimer {
-  readonly dueMs: number;
-  /** Order of setting: decides between equal due times. */
-  readonly sequence: number;
+interface VirtualTimer extends HeapTimer {
   readonly run: () => void;
   readonly isBackground: boolean;
-  isPending: boolean;
 }
 
 const DAY_MS = 86_400_000;
@@ -75,7 +71,7 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
   const { startMs = 0, wallStartMs = Date.UTC(2026, 0, 1), turns = 3 } = options;
   if (!(Number.isInteger(turns) && turns >= 1))
     throw new RangeError(`Expected \`turns\` to be an integer >= 1, got ${turns}`);
-  const timers = new TimerHeap();
+  const timers = new TimerHeap<VirtualTimer>();
   let nowMs = startMs;
   let wallOffsetMs = wallStartMs - startMs;
   let sequence = 0;
@@ -173,65 +169,4 @@ export function virtualClock(options: VirtualClockOptions = {}): VirtualClock {
     },
   };
   return clock;
-}
-
-/** The timers by due time and sequence: a binary heap. Cancelled ones stay in it until they surface or outnumber the rest. */
-class TimerHeap {
-  #timers: VirtualTimer[] = [];
-
-  /** The earliest timer that is not cancelled. */
-  peek(): VirtualTimer | undefined {
-    let first = this.#timers[0];
-    while (first && !first.isPending) {
-      this.pop();
-      first = this.#timers[0];
-    }
-    return first;
-  }
-
-  push(timer: VirtualTimer): void {
-    const timers = this.#timers;
-    let index = timers.push(timer) - 1;
-    while (index > 0) {
-      const parentIndex = (index - 1) >> 1;
-      const parent = timers[parentIndex] as VirtualTimer; // in range: smaller than `index`
-      if (!isBefore(timer, parent)) break;
-      timers[index] = parent;
-      index = parentIndex;
-    }
-    timers[index] = timer;
-  }
-
-  /** Removes the first timer, cancelled or not. */
-  pop(): void {
-    const timers = this.#timers;
-    const last = timers.pop();
-    if (!last || timers.length === 0) return;
-    let index = 0;
-    for (;;) {
-      let childIndex = 2 * index + 1;
-      let child = timers[childIndex];
-      if (!child) break;
-      const right = timers[childIndex + 1];
-      if (right && isBefore(right, child)) {
-        child = right;
-        childIndex++;
-      }
-      if (!isBefore(child, last)) break;
-      timers[index] = child;
-      index = childIndex;
-    }
-    timers[index] = last;
-  }
-
-  /** Long deadlines are mostly cancelled: without this they would pile up until their far due time. */
-  noteCancelled(pendingCount: number): void {
-    if (this.#timers.length < 64 || this.#timers.length < 2 * pendingCount) return;
-    // A sorted array is a heap.
-    this.#timers = this.#timers.filter((timer) => timer.isPending).sort((a, b) => (isBefore(a, b) ? -1 : 1));
-  }
-}
-
-function isBefore(a: VirtualTimer, b: VirtualTimer): boolean {
-  return a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.sequence < b.sequence);
 }

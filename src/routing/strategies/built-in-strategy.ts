@@ -11,6 +11,8 @@ export interface CandidateSource {
 /** What the strategies shipped here offer beyond the public contract. */
 export interface BuiltInStrategy extends Strategy {
   readonly isBuiltIn: true;
+  /** What it makes of a request's past: work that is saved, a place that stays the same, or nothing. @default "prefix" */
+  readonly affinity?: "prefix" | "fingerprint" | "none" | undefined;
   /** The costs that `pick` compares, in the order of the candidates; missing where the strategy compares none. */
   costs?(candidates: readonly Candidate[], request: StrategyRequest): number[];
   /**

@@ -5,9 +5,14 @@ export function ownWork(request: StrategyRequest): number {
   return Math.max(1, request.promptTokens) + 100;
 }
 
-/** Work ahead of a request on a deployment, its own included, in prompt tokens: W of routing §3. */
+/**
+ * Work ahead of a request on a deployment, its own included, in prompt tokens: W of routing §3. What its prefix cache holds
+ * of the prompt is no work.
+ */
 export function workAhead(candidate: Candidate, own: number): number {
-  return candidate.waitingTokens + 100 * candidate.streams + own;
+  const matched = candidate.matchedTokens;
+  const uncached = matched === undefined || matched === 0 ? own : Math.max(101, own - matched);
+  return candidate.waitingTokens + 100 * candidate.streams + uncached;
 }
 
 /** Makes deployments that fail or run out of their limits dearer: `fail * tight` of routing §3, at least 1. */

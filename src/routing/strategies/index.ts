@@ -1,4 +1,5 @@
 import type { BuiltInStrategy } from "./built-in-strategy.js";
+import { chwbl } from "./chwbl.js";
 import { cost } from "./cost.js";
 import { latency } from "./latency.js";
 import { leastBusy } from "./least-busy.js";
@@ -12,6 +13,7 @@ export const strategies = {
   weighted,
   "round-robin": roundRobin,
   cost,
+  chwbl,
 } as const satisfies Record<string, () => BuiltInStrategy>;
 
 export type StrategyName = keyof typeof strategies;

@@ -22,6 +22,7 @@ export function takeTurns(name: string, usesWeights: boolean): BuiltInStrategy {
   return {
     name,
     isBuiltIn: true,
+    affinity: "none",
     usesWeights,
     pick(candidates, request) {
       let highest = Number.NEGATIVE_INFINITY;

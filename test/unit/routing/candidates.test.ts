@@ -42,7 +42,7 @@ describe("what a deployment must be capable of", () => {
     expect(chosen(scene)).toEqual(["d0", "d1", "d2"]);
     expect(chosen(scene, { features: Feature.tools | Feature.stop })).toEqual(["d2"]);
     expect(exclusionsOf(scene, { features: Feature.seed })).toEqual({
-      d0: undefined,
+      d0: "drops-parameter",
       d1: "feature-unsupported",
       d2: undefined,
     });
@@ -76,6 +76,61 @@ describe("what a deployment must be capable of", () => {
       d2: "region-mismatch",
     });
     expect(chosen(scene, { requiredTags: ["fast", "eu"], requiredRegion: "fra" })).toEqual(["d0"]);
+  });
+});
+
+describe("a deployment that leaves out what the request asks for", () => {
+  const dropping = aDeployment({
+    support: { "chat.completions": { drops: Feature.logprobs | Feature.seed, rejects: 0 } },
+  });
+  const { upstream } = dropping;
+  const features = Feature.logprobs | Feature.stop;
+
+  test("is taken only while no other is eligible, and the exclusion says so", () => {
+    const scene = aPool([{ upstream }, {}, { upstream }]);
+    expect(chosen(scene)).toEqual(["d0", "d1", "d2"]);
+    expect(chosen(scene, { features: Feature.stop })).toEqual(["d0", "d1", "d2"]);
+    expect(chosen(scene, { features })).toEqual(["d1"]);
+    expect(exclusionsOf(scene, { features })).toEqual({ d0: "drops-parameter", d1: undefined, d2: "drops-parameter" });
+    fail(scene, 1);
+    expect(chosen(scene, { features })).toEqual(["d0", "d2"]);
+    expect(exclusionsOf(scene, { features })).toEqual({ d0: undefined, d1: "cooling-down", d2: undefined });
+  });
+
+  test("comes after deployments of higher tiers, whose answer is what was asked for", () => {
+    const scene = aPool([{ upstream }, { tier: 1 }, { tier: 2, upstream }, { tier: 2 }]);
+    expect(chosen(scene, { features })).toEqual(["d1"]);
+    expect(exclusionsOf(scene, { features })).toEqual({
+      d0: "drops-parameter",
+      d1: undefined,
+      d2: "drops-parameter",
+      d3: "higher-tier",
+    });
+    fail(scene, 1);
+    fail(scene, 3);
+    expect(chosen(scene, { features })).toEqual(["d0"]);
+    expect(exclusionsOf(scene, { features })).toMatchObject({ d0: undefined, d2: "higher-tier" });
+  });
+
+  test("comes before one that was tried", () => {
+    const scene = aPool([{ upstream }, {}]);
+    expect(chosen(scene, { features, tried: ["d1"], allowTried: true })).toEqual(["d0"]);
+    expect(chosen(scene, { features, tried: ["d0", "d1"], allowTried: true })).toEqual(["d1"]);
+    expect(chosen(scene, { features, tried: ["d0", "d1"], allowTried: true, ruledOut: ["d1"] })).toEqual(["d0"]);
+  });
+
+  test("is as good as any where what it leaves out has no effect on the answer", () => {
+    const support = { "chat.completions": { drops: Feature.prediction, rejects: 0 } };
+    expect(
+      chosen(aPool([{ upstream: aDeployment({ support }).upstream }, {}]), { features: Feature.prediction }),
+    ).toEqual(["d0", "d1"]);
+  });
+
+  test("is passed over in large tiers, too", () => {
+    const scene = aPool(Array.from({ length: 400 }, (_, index) => (index === 399 ? {} : { upstream })));
+    expect(chosen(scene, { features }, 20)).toEqual(["d399"]);
+    fail(scene, 399);
+    expect(chosen(scene, { features }, 20)).not.toContain("none");
   });
 });
 
@@ -353,6 +408,10 @@ describe("explain", () => {
     contextWindow: fc.constantFrom(undefined, 500, 5_000),
     price: fc.constantFrom(undefined, { input: 1, output: 2 }, { input: 3, output: 2 }),
     weight: fc.constantFrom(1, 4),
+    upstream: fc.constantFrom(
+      aDeployment().upstream,
+      aDeployment({ support: { "chat.completions": { drops: Feature.seed, rejects: Feature.tools } } }).upstream,
+    ),
   });
   const requested = fc.record({
     requiredTags: fc.constantFrom<readonly string[]>([], [], ["eu"]),
@@ -361,6 +420,7 @@ describe("explain", () => {
     allowTried: fc.boolean(),
     isReplayable: fc.boolean(),
     promptTokens: fc.constantFrom(100, 1_000),
+    features: fc.constantFrom(0, Feature.seed, Feature.tools),
   });
 
   test("routing invariant 2: says what `choose` does, in every state and for every strategy", () => {
@@ -410,8 +470,11 @@ describe("explain", () => {
             expect(fields.promptTokens).toBeLessThanOrEqual(picked.contextWindow);
             const untried = lines.some(
               ({ candidate, exclusion }) =>
-                !fields.tried.includes(candidate.id) && (exclusion === undefined || exclusion === "higher-tier"),
+                !fields.tried.includes(candidate.id) &&
+                (exclusion === undefined || exclusion === "higher-tier" || exclusion === "drops-parameter"),
             );
+            const drops = picked.droppedFeatures("chat.completions") & fields.features;
+            if (drops !== 0) expect(lines.map(({ exclusion }) => exclusion)).not.toContain("drops-parameter");
             if (untried) expect(fields.tried).not.toContain(picked.id);
             else expect(fields.ruledOut).not.toContain(picked.id);
           }

@@ -25,13 +25,23 @@ describe("nextGroup", () => {
   });
 
   test("takes the chain of the failure", () => {
-    const current: FallbackSettings = { onError: ["e"], onContextWindow: ["long"], onContentPolicy: ["lax"] };
-    const chains: FallbackChain[] = ["onError", "onContextWindow", "onContentPolicy"];
-    expect(chains.map((chain) => ask({ chain, current }))).toEqual(["e", "long", "lax"]);
+    const current: FallbackSettings = {
+      onError: ["e"],
+      onContextWindow: ["long"],
+      onContentPolicy: ["lax"],
+      onBudget: ["cheap"],
+    };
+    const chains: FallbackChain[] = ["onError", "onContextWindow", "onContentPolicy", "onBudget"];
+    expect(chains.map((chain) => ask({ chain, current }))).toEqual(["e", "long", "lax", "cheap"]);
   });
 
   test("a plain list is for errors and context windows, not for content", () => {
-    expect(fallbackSettings(["b"])).toEqual({ onError: ["b"], onContextWindow: ["b"], onContentPolicy: [] });
+    expect(fallbackSettings(["b"])).toEqual({
+      onError: ["b"],
+      onContextWindow: ["b"],
+      onContentPolicy: [],
+      onBudget: [],
+    });
   });
 
   test("moves five times at most", () => {
@@ -43,11 +53,11 @@ describe("nextGroup", () => {
   test("routing invariant 10, R4: ends on every graph, with each group at most once", () => {
     const names = ["a", "b", "c", "d", "e", "f", "g", "h"];
     const chain = fc.array(fc.constantFrom(...names), { maxLength: 6 });
-    const settings = fc.record({ onError: chain, onContextWindow: chain, onContentPolicy: chain });
+    const settings = fc.record({ onError: chain, onContextWindow: chain, onContentPolicy: chain, onBudget: chain });
     fc.assert(
       fc.property(
         fc.tuple(...names.map(() => settings)),
-        fc.array(fc.constantFrom<FallbackChain>("onError", "onContextWindow", "onContentPolicy"), {
+        fc.array(fc.constantFrom<FallbackChain>("onError", "onContextWindow", "onContentPolicy", "onBudget"), {
           minLength: 8,
           maxLength: 8,
         }),

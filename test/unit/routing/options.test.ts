@@ -29,7 +29,11 @@ describe("the option `strategy`", () => {
   });
 
   test("tells which strategies use weights", () => {
-    expect(strategyNames.filter((name) => strategySettings(name).usesWeights)).toEqual(["least-busy", "weighted"]);
+    expect(strategyNames.filter((name) => strategySettings(name).usesWeights)).toEqual([
+      "least-busy",
+      "weighted",
+      "chwbl",
+    ]);
   });
 
   test("takes an object with `name` and `pick`", () => {
@@ -50,7 +54,8 @@ describe("the option `strategy`", () => {
   });
 
   test("refuses everything else with its path", () => {
-    const allowed = '"latency", "least-busy", "weighted", "round-robin", "cost", or an object with `name` and `pick`';
+    const allowed =
+      '"latency", "least-busy", "weighted", "round-robin", "cost", "chwbl", or an object with `name` and `pick`';
     expect(issuesOf({ strategy: "fastest" })).toEqual([
       `strategy: Expected \`strategy\` to be ${allowed}, received "fastest"`,
     ]);
@@ -71,6 +76,7 @@ describe("the option `fallbacks`", () => {
       onError: ["b"],
       onContextWindow: ["b"],
       onContentPolicy: [],
+      onBudget: [],
     });
   });
 

@@ -65,7 +65,8 @@ describe("strategy cost", () => {
         const qualified = candidates.filter((d) => {
           if (d.headroom(NOW) < 0.1) return false;
           if (sampled.length === 0) return true;
-          const work = d.waitingTokens + Math.max(1, someRequest.promptTokens) + 100 * d.streams + 100;
+          const work =
+            d.waitingTokens + Math.max(1, someRequest.promptTokens - (d.matchedTokens ?? 0)) + 100 * d.streams + 100;
           if (d.samples === 0) return d.streams < 2 && best * work <= 2_000;
           const idle = d.streams === 0 ? NOW - d.lastSampleAt : 0;
           const age = NOW - (d.oldestWaitingSince ?? NOW);
