@@ -6,7 +6,11 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: "llm-switchyard/ai-sdk", replacement: src("ai-sdk/index.ts") },
+      { find: "llm-switchyard/auth", replacement: src("auth/index.ts") },
       { find: "llm-switchyard/http", replacement: src("http/index.ts") },
+      { find: "llm-switchyard/postgres", replacement: src("postgres/index.ts") },
+      { find: "llm-switchyard/redis", replacement: src("redis/index.ts") },
+      { find: "llm-switchyard/telemetry", replacement: src("telemetry/index.ts") },
       { find: "llm-switchyard/testing", replacement: src("testing/index.ts") },
       { find: "llm-switchyard", replacement: src("index.ts") },
     ],

@@ -5,7 +5,7 @@ import type { ErrorClass, UpstreamError } from "./upstream-error.js";
 export type Outcome = "ok" | "hard" | "soft" | "limited" | "config" | "caller" | "cancelled";
 
 /** The fallback chains of a group. */
-export type FallbackChain = "onError" | "onContextWindow" | "onContentPolicy";
+export type FallbackChain = "onError" | "onContextWindow" | "onContentPolicy" | "onBudget";
 
 /** What follows from a failed attempt. */
 export interface Verdict {
@@ -117,6 +117,8 @@ const CONTEXT_LENGTH_TEXTS = [
   "exceed context limit",
   "exceeds the available context size",
   "exceed_context_size_error",
+  // Of a text to embed: llama.cpp reads it in one batch.
+  "too large to process. increase the physical batch size",
   "exceeds context size",
   "larger than the max context size",
   "longer than the model's context length",

@@ -33,7 +33,21 @@ export interface RouterErrorFields {
   readonly retryAfterMs?: number | undefined;
   readonly attempts?: readonly FailedAttempt[] | undefined;
   readonly partial?: PartialReply | undefined;
+  readonly rateLimits?: RateLimitStates | undefined;
   readonly cause?: unknown;
+}
+
+/** How much of a rate limit is left. */
+export interface RateLimitState {
+  readonly limit: number;
+  readonly remaining: number;
+  /** When all of it is free again without further traffic, in milliseconds. */
+  readonly resetMs: number;
+}
+/** Of the limits that apply to a request, the tightest of each kind. */
+export interface RateLimitStates {
+  readonly requests?: RateLimitState | undefined;
+  readonly tokens?: RateLimitState | undefined;
 }
 
 const marker = Symbol.for("llm-switchyard.RouterError");
@@ -63,6 +77,8 @@ export class RouterError extends Error {
   readonly attempts: readonly FailedAttempt[];
   /** Text and usage of a stream that broke. */
   readonly partial: PartialReply | undefined;
+  /** What is left of the caller's limits, where one of them refused. */
+  readonly rateLimits: RateLimitStates | undefined;
 
   constructor(code: ErrorCode, fields: RouterErrorFields = {}) {
     const { message, status, type }: CatalogEntry = catalog[code];
@@ -77,6 +93,7 @@ export class RouterError extends Error {
     this.retryAfterMs = fields.retryAfterMs;
     this.attempts = fields.attempts ?? [];
     this.partial = fields.partial;
+    this.rateLimits = fields.rateLimits;
   }
 
   /** Names the request that it belongs to, where it does not know yet. For the router. @internal */

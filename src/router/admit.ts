@@ -1,20 +1,25 @@
+import type { ResolvedPrincipal } from "../access/directory.js";
 import { type RouterError, routerError } from "../errors/router-error.js";
-import { frozenPrincipal, type GuardedRequest } from "../plugins/guarded-request.js";
-import type { Principal } from "../plugins/plugin.js";
+import { frozenPrincipal } from "../plugins/guarded-request.js";
+import type { CacheControl, Principal } from "../plugins/plugin.js";
 import type { Operation, RequestBody } from "../protocol/operations.js";
 import { estimateTokens } from "../tokens/estimate.js";
+import { countRequestTokens } from "../tokens/request-tokens.js";
+import { answerScopeOf } from "./answer-scope.js";
+import type { CallOptions } from "./call.js";
 import { checkCallOptions } from "./call-options.js";
 import { emitRequestStarted } from "./events.js";
 import { checkBody } from "./input-limits.js";
 import type { RequestState } from "./request.js";
+import { reserve } from "./reserve.js";
 import { MAX_BUFFERED_BYTES, type Runtime } from "./runtime.js";
 import { withinRequest } from "./within-request.js";
 
 /**
- * Lets a request in: checks what the router reads of it, finds its group, and reserves the claims of all plugins,
- * all or nothing.
+ * Lets a request in: knows whose it is, checks what the router reads of it, finds its group, and reserves what limits and
+ * budgets of its principal and the claims of all plugins ask for, all or nothing.
  *
- * @returns a promise only if some plugin reserves.
+ * @returns a promise only if something has to be waited for.
  * @throws {RouterError} the request is refused; nothing is reserved then.
  */
 export function admit(runtime: Runtime, request: RequestState): Promise<void> | undefined {
@@ -23,26 +28,53 @@ export function admit(runtime: Runtime, request: RequestState): Promise<void> | 
   if (runtime.transport.bufferedBytes > MAX_BUFFERED_BYTES) {
     throw routerError("overloaded", { message: "Too many unread bytes of answers are held.", retryAfterMs: 1_000 });
   }
-  admitWithoutReserving(runtime, request);
-  emitRequestStarted(runtime, request);
-  if (!plugins.hasGuards) return undefined;
-  request.guarded = plugins.guard(new GuardFacts(request), request.body);
-  return plugins.hasReserve ? reserve(runtime, request, request.guarded) : undefined;
+  if (runtime.ledger?.isFull) {
+    throw routerError("accounting_unavailable", {
+      message: "The ledger does not answer, and no more entries can be kept for it.",
+      retryAfterMs: 1_000,
+    });
+  }
+  const identified = admitWithoutReserving(runtime, request);
+  const enter = () => {
+    emitRequestStarted(runtime, request);
+    if (plugins.hasGuards) request.guarded = plugins.guard(new GuardFacts(request), request.body);
+    return reserve(runtime, request);
+  };
+  return identified ? identified.then(enter) : enter();
 }
 
 /** The part of `admit` that decides and holds nothing. @throws {RouterError} the request is refused. */
-export function admitWithoutReserving(runtime: Runtime, request: RequestState): void {
-  const { snapshot, call } = request;
+export function admitWithoutReserving(runtime: Runtime, request: RequestState): Promise<void> | undefined {
+  const { call } = request;
   if (runtime.isDraining) throw routerError("draining", { requestId: request.id });
   if (call.options !== undefined) checkCallOptions(call.options, call.cancellation !== undefined);
   request.followCaller();
   if (request.cancellation.isCancelled) throw request.cancelled();
-  readBody(request, call.body);
+  const access = identify(request);
+  if (access instanceof Promise)
+    return withinRequest(runtime, request, access).then((known) => enterAs(request, known));
+  enterAs(request, access);
+  return undefined;
+}
+
+/** What the directory says of whoever calls. @throws {RouterError} `invalid_api_key`: it does not know them. */
+function identify(request: RequestState): ResolvedPrincipal | undefined | Promise<ResolvedPrincipal> {
+  const principal = request.call.options?.principal;
+  const { directory } = request.snapshot.settings;
+  return principal && directory ? directory.resolve(principal) : undefined;
+}
+
+function enterAs(request: RequestState, access: ResolvedPrincipal | undefined): void {
+  request.access = access;
+  readBody(request, request.call.body);
   const { model } = request.checked;
-  const resolved = snapshot.settings.registry.resolve(model);
-  if (!resolved) throw unknownModel(request, model);
+  const resolved = request.snapshot.settings.registry.resolve(model);
+  // What is forbidden looks like what is unknown.
+  if (!resolved || (access && !access.mayUse(model))) throw unknownModel(request, model);
   request.captured = resolved.captured;
-  request.group = snapshot.groupOf(resolved.group);
+  request.group = request.snapshot.groupOf(resolved.group);
+  if (resolved.captured !== undefined && request.group.models?.lacks(resolved.captured))
+    throw unknownModel(request, model);
   applyOptions(request);
 }
 
@@ -54,9 +86,18 @@ export function admitWithoutReserving(runtime: Runtime, request: RequestState): 
 export function readBody(request: RequestState, body: unknown): void {
   const { inputLimits, allowFields } = request.snapshot.settings;
   request.checked = checkBody(request.operation, body, inputLimits, allowFields);
-  request.promptTokens = estimateTokens(request.checked.textLength);
   // `checkBody` has seen every field that is read of it as this operation's body.
   request.body = body as RequestBody;
+  countTokens(request, request.body);
+}
+
+/** Input tokens, as far as they can be known before the upstream has counted them. */
+function countTokens(request: RequestState, body: RequestBody): void {
+  const { counter } = request.snapshot.settings.counterLoader;
+  request.promptTokens =
+    counter.kind === "estimate"
+      ? estimateTokens(request.checked.textLength)
+      : countRequestTokens(counter, request.operation, body).tokens;
 }
 
 function applyOptions(request: RequestState): void {
@@ -65,10 +106,15 @@ function applyOptions(request: RequestState): void {
   const deadlineMs = options?.deadlineMs;
   request.hasOwnDeadline = deadlineMs !== undefined && deadlineMs <= totalMs;
   request.deadlineAt = request.startedAt + Math.min(totalMs, deadlineMs ?? totalMs);
+  const { access } = request;
+  if (access) {
+    request.principal = access.principal;
+    if (access.tags.length > 0) request.tags = access.tags;
+  }
   if (!options) return;
   // Copies: the caller may change its own objects meanwhile, and events carry these.
-  if (options.principal) request.principal = frozenPrincipal(options.principal);
-  if (options.tags) request.tags = Object.freeze([...options.tags]);
+  if (options.principal && !access) request.principal = frozenPrincipal(options.principal);
+  if (options.tags) request.tags = Object.freeze([...new Set([...request.tags, ...options.tags])]);
   if (options.metadata) request.metadata = Object.freeze({ ...options.metadata });
   if (!options.fallbacks) return;
   const { registry } = request.snapshot.settings;
@@ -82,26 +128,6 @@ function applyOptions(request: RequestState): void {
     });
   }
   request.fallbacks = options.fallbacks;
-}
-
-async function reserve(runtime: Runtime, request: RequestState, guarded: GuardedRequest): Promise<void> {
-  const reserving = request.snapshot.plugins.reserve(guarded);
-  const { claims, leases } = await withinRequest(runtime, request, reserving, (late) => late.leases.release());
-  // From here on the request's end settles or releases them, whatever happens next.
-  request.leases = leases;
-  if (claims.length === 0) return;
-  const answer = runtime.limits.reserve(claims.map(({ claim }) => claim));
-  const reservation = answer instanceof Promise ? await answer : answer;
-  if (reservation.isReserved) {
-    leases.add(reservation, "limits");
-    return;
-  }
-  const owner = claims[reservation.index]?.plugin ?? "limits";
-  throw routerError("rate_limit_exceeded", {
-    message: `At most ${reservation.limit} requests of ${reservation.key} may run at the same time (${owner}).`,
-    requestId: request.id,
-    retryAfterMs: 1_000,
-  });
 }
 
 function unknownModel(request: RequestState, model: string): RouterError {
@@ -141,4 +167,19 @@ class GuardFacts {
   get signal(): AbortSignal {
     return this.#request.signal;
   }
+
+  get cache(): CacheControl | undefined {
+    return cacheControlOf(this.#request.call.options?.cache);
+  }
+
+  get answerScope(): string | undefined {
+    return answerScopeOf(this.#request);
+  }
+}
+
+function cacheControlOf(option: CallOptions["cache"]): CacheControl | undefined {
+  if (option === undefined) return undefined;
+  if (option === false) return Object.freeze({ noCache: true, noStore: true, maxAgeMs: undefined });
+  const { noCache = false, noStore = false, maxAgeMs } = option;
+  return Object.freeze({ noCache, noStore, maxAgeMs });
 }

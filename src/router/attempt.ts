@@ -10,9 +10,12 @@ import type { SettledUsage } from "../plugins/plugin.js";
 import type { Usage } from "../protocol/usage.js";
 import type { AttemptContext } from "../providers/provider.js";
 import { answerTimeoutMs, idleTimeoutMs } from "../routing/timeouts.js";
-import { costNanoUsd, NANO_USD_PER_USD } from "../tokens/pricing.js";
+import { costNanoUsd, NANO_USD_PER_USD, type ServiceTier, serviceTierOf } from "../tokens/pricing.js";
+import { type CheckedUsage, checkedUsage } from "../tokens/usage-check.js";
 import { AttemptDeadlines, type ExpiredDeadline } from "../transport/deadlines.js";
+import { bookingOf } from "./booking.js";
 import { emitAttemptEnded, emitAttemptStarted, emitFirstToken } from "./events.js";
+import { priceOf } from "./prices.js";
 import { estimatedUsage } from "./reply-facts.js";
 import type { AttemptFailure, Lease, RequestState } from "./request.js";
 import type { AttemptRecord } from "./routing-record.js";
@@ -31,6 +34,11 @@ export class Attempt {
   deadlines!: AttemptDeadlines;
   readonly startedAt: number;
   ttftMs: number | undefined;
+  /** The `service_tier` of the body that was sent, and of the reply. */
+  sentTier: unknown;
+  servedTier: unknown;
+  /** What plugins add to the call, so that it belongs to the caller's trace. Filled before the call. */
+  readonly traceHeaders = new Map<string, string>();
   readonly #lease: Lease;
   /** What happens when a deadline passes; without it whoever waits for the upstream meets the error. */
   onExpired: ((error: UpstreamError | RouterError) => void) | undefined;
@@ -39,6 +47,8 @@ export class Attempt {
   #isEnded = false;
   #isBegun = false;
   #expired: UpstreamError | RouterError | undefined;
+  /** What was odd about the upstream's numbers. */
+  #flags: CheckedUsage["flags"] = [];
 
   constructor(
     private readonly runtime: Runtime,
@@ -64,6 +74,11 @@ export class Attempt {
     };
     this.#stopListening = request.cancellation.onCancel((reason) => this.cancelUpstream(reason));
     emitAttemptStarted(runtime, this);
+  }
+
+  /** What a wildcard group put in the place of `*`. */
+  get captured(): string | undefined {
+    return this.#lease.captured;
   }
 
   /** How long each part of the attempt may take (routing §7); a deployment's own settings win over the group's. */
@@ -99,6 +114,7 @@ export class Attempt {
   /** What comes before the call is done: from here on the upstream's time runs. */
   begin(): void {
     this.#isBegun = true;
+    this.#lease.prefix.begin();
     this.deadlines = this.#startDeadlines(this.#lease);
   }
 
@@ -124,6 +140,11 @@ export class Attempt {
     return Promise.race([work, stop.asRejection()]);
   }
 
+  /** Somebody else hears of the request's cancellation from now on, and decides what follows. */
+  leaveCancellation(): void {
+    this.#stopListening();
+  }
+
   cancelUpstream(reason: unknown): void {
     this.#cancelUpstream?.(reason);
   }
@@ -144,8 +165,13 @@ export class Attempt {
     this.deadlines.setIdleMs(idleTimeoutMs(idleMs, true));
   }
 
-  /** The complete answer came. */
-  succeed(usage: Usage | undefined, outputLength: number): void {
+  /**
+   * The complete answer came.
+   *
+   * @param text - What the next turn of the conversation will have of it; empty where that is not known.
+   */
+  succeed(usage: Usage | undefined, outputLength: number, text: string): void {
+    this.#lease.prefix.answered(usage, text);
     const settled = this.#settledUsage(usage, outputLength);
     this.request.addUsage(settled);
     this.#end("ok", undefined, settled);
@@ -183,6 +209,10 @@ export class Attempt {
       });
     }
     const error = thrown;
+    // Whatever its process had read is gone with it.
+    if (this.#isBegun && isUnreachable(error) && !this.deadlines.isConnected) {
+      this.runtime.prefixes.forget(this.deployment.id, this.runtime.clock.now());
+    }
     const verdict = classify(error, this.group.settings.isWildcard);
     const { credential, id } = this.deployment;
     // Not the deployment's fault before a fresh credential was refused, too (routing §5).
@@ -200,6 +230,8 @@ export class Attempt {
     this.#isEnded = true;
     if (this.#isBegun) this.deadlines.stop();
     this.#stopListening();
+    this.#lease.share?.end(this.#isBegun, usage ? usage.promptTokens + usage.completionTokens : 0);
+    // After its share: whoever waits for the slot is served at once.
     this.#lease.flight.end({ outcome, error, outputTokens: usage?.completionTokens ?? 0 });
     if (outcome === "ok" && usage) this.group.health.recordOutput(usage.completionTokens);
     const record: AttemptRecord = {
@@ -214,9 +246,12 @@ export class Attempt {
       message: error && this.#describe(error),
       durationMs: this.runtime.clock.now() - this.startedAt,
       ttftMs: this.ttftMs,
+      matchedTokens: this.#lease.prefix.match.tokens,
     };
     // An attempt that a guard refused, or the caller left, before anything was asked of the upstream is none.
     if (this.#isBegun || error) this.request.attempts.push(record);
+    if (usage && this.runtime.ledger)
+      this.request.bookings.push(bookingOf(this.runtime, this.request, this.context.model, record, usage, this.#flags));
     emitAttemptEnded(this.runtime, this, record, usage);
     return record;
   }
@@ -237,17 +272,34 @@ export class Attempt {
     return sanitisedMessage(error.message);
   }
 
-  #settledUsage(usage: Usage | undefined, outputLength: number): SettledUsage {
-    const counted: Usage = usage ?? estimatedUsage(this.request.promptTokens, outputLength);
-    const nanoUsd = costNanoUsd(this.deployment.price, counted);
+  #settledUsage(reported: Usage | undefined, outputLength: number): SettledUsage {
+    const ours = estimatedUsage(this.request.promptTokens, outputLength);
+    const { usage, flags, isEstimated } = checkedUsage(reported, ours);
+    this.#flags = flags;
+    const nanoUsd = this.#costNanoUsd(usage);
     return {
-      promptTokens: counted.prompt_tokens,
-      cachedTokens: counted.prompt_tokens_details?.cached_tokens ?? 0,
-      completionTokens: counted.completion_tokens,
-      reasoningTokens: counted.completion_tokens_details?.reasoning_tokens ?? 0,
-      isEstimated: usage === undefined,
+      promptTokens: usage.prompt_tokens,
+      cachedTokens: usage.prompt_tokens_details?.cached_tokens ?? 0,
+      cacheWriteTokens: usage.prompt_tokens_details?.cache_write_tokens ?? 0,
+      completionTokens: usage.completion_tokens,
+      reasoningTokens: usage.completion_tokens_details?.reasoning_tokens ?? 0,
+      isEstimated,
+      costNanoUsd: nanoUsd ?? null,
       costUsd: nanoUsd === undefined ? null : nanoUsd / NANO_USD_PER_USD,
     };
+  }
+
+  #costNanoUsd(usage: Usage): number | undefined {
+    const { request, runtime, deployment } = this;
+    const price = priceOf(request.snapshot.settings, deployment, this.#lease.captured, runtime.clock.wallNow());
+    return costNanoUsd(price, usage, this.#serviceTier());
+  }
+
+  /** As the reply says. Where it does not: the standard, or what was asked for if that is dearer and was sent at all. */
+  #serviceTier(): ServiceTier {
+    if (typeof this.servedTier === "string") return serviceTierOf(this.servedTier);
+    const isSent = !this.request.dropped.includes("service_tier");
+    return isSent && serviceTierOf(this.sentTier) === "priority" ? "priority" : "standard";
   }
 
   #timeoutError(which: ExpiredDeadline): UpstreamError | RouterError {
@@ -264,6 +316,10 @@ export class Attempt {
         return new UpstreamError(`${TIMEOUT_WORDS[which]} (after ${waitedMs} ms)`, { errorClass: "timeout" });
     }
   }
+}
+
+function isUnreachable({ errorClass, isBadResponse, status }: UpstreamError): boolean {
+  return errorClass === "network" && !isBadResponse && status === undefined;
 }
 
 const TIMEOUT_WORDS = {

@@ -225,6 +225,7 @@ async function answerItem(
     if (options) checkCallOptions(options, false);
     const ownSignal = options?.signal;
     const answer = await context.send(operation, body, {
+      priority: "batch",
       ...options,
       signal: ownSignal ? AbortSignal.any([ownSignal, signal]) : signal,
     });

@@ -22,7 +22,19 @@ const callOptionsSchema = z.strictObject({
   signal: z.custom<AbortSignal>(isAbortSignal, "Expected an AbortSignal").optional(),
   deadlineMs: z.number().positive().finite().optional(),
   require: z.strictObject({ tags: z.array(label).max(64).optional(), region: label.optional() }).optional(),
+  priority: z.enum(["interactive", "batch"]).optional(),
+  sessionId: label.optional(),
   fallbacks: z.array(label).max(16).optional(),
+  cache: z
+    .union([
+      z.literal(false),
+      z.strictObject({
+        noCache: z.boolean().optional(),
+        noStore: z.boolean().optional(),
+        maxAgeMs: z.number().min(0).finite().optional(),
+      }),
+    ])
+    .optional(),
 });
 
 const KNOWN = Object.keys(callOptionsSchema.shape);

@@ -5,7 +5,7 @@ import type { RoutingRecord } from "./routing-record.js";
 
 /** What a caller may say beside the body. */
 export interface CallOptions {
-  /** Whoever is charged: plugins see it, and every event carries it. */
+  /** Whoever is charged: what the `directory` allows them, holds. Without one the host itself calls, unlimited. */
   readonly principal?: Principal | undefined;
   /** Labels: on every event and in the routing record. At most 16. */
   readonly tags?: readonly string[] | undefined;
@@ -19,8 +19,24 @@ export interface CallOptions {
   readonly require?:
     | { readonly tags?: readonly string[] | undefined; readonly region?: string | undefined }
     | undefined;
+  /** A `batch` request gives way and waits, for a slot or a rate limit, as long as its deadline lets. @default "interactive" */
+  readonly priority?: "interactive" | "batch" | undefined;
+  /** What belongs together, however its prompts begin: goes on where it was served last, as far as load allows. */
+  readonly sessionId?: string | undefined;
   /** Groups to try after the named one, instead of its own fallbacks. */
   readonly fallbacks?: readonly string[] | undefined;
+  /** What caches may do for this request, where there are any; `false`: nothing. */
+  readonly cache?: RequestCacheOptions | false | undefined;
+}
+
+/** What a caller says to caches. */
+export interface RequestCacheOptions {
+  /** Ask for a new answer, which may be stored. @default false */
+  readonly noCache?: boolean | undefined;
+  /** Do not store the answer. @default false */
+  readonly noStore?: boolean | undefined;
+  /** Take stored answers up to this age, in milliseconds. @default as long as the cache keeps them */
+  readonly maxAgeMs?: number | undefined;
 }
 
 /** One request, as the surfaces hand it to the router. */

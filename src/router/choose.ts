@@ -1,66 +1,270 @@
 import { routerError } from "../errors/router-error.js";
-import type { AttemptInFlight } from "../health/deployment-health.js";
+import type { DeploymentReservation } from "../limits/accounts.js";
 import { featureNames, featureParam } from "../protocol/features.js";
+import { numberOf } from "../routing/affinity/fingerprint.js";
 import type { ChoiceRequest, Explanation, PooledCandidate } from "../routing/candidates.js";
 import type { Exclusion } from "../routing/eligibility.js";
+import { affinityOf, fingerprintOf, prefixUseOf } from "./affinity.js";
+import { reservedTokens } from "./amounts.js";
 import { GroupFailure } from "./failure.js";
 import { pause } from "./pause.js";
-import type { Lease, RequestState } from "./request.js";
+import { priceOf } from "./prices.js";
+import type { AttemptShare, Lease, RequestState } from "./request.js";
 import { type GroupInTurn, type GroupState, MAX_WAIT_MS, type Runtime } from "./runtime.js";
+import { waitForSlot } from "./wait-for-slot.js";
+import { withinRequest } from "./within-request.js";
 
 /** Up to this many deployments the record of a request says why each of the others was not taken. */
 const MAX_EXPLAINED = 256;
 
 /**
  * Picks an eligible deployment of the group and reserves its slot in the same turn of the event loop, so that nothing
- * comes between. With nothing eligible and no other group to go to, waits for the deployment that is back first.
+ * comes between; where several processes share its limits, the store has the last word. With nothing eligible and no
+ * other group to go to, waits for the deployment that is back first.
  *
  * @throws {GroupFailure} nothing can serve the request here.
  * @throws {RouterError} the request was cancelled while it waited.
  */
 export function choose(runtime: Runtime, request: RequestState, turn: GroupInTurn): Lease | Promise<Lease> {
-  return take(runtime, request, turn, true) ?? chooseLater(runtime, request, turn);
+  const lease = take(runtime, request, turn, true);
+  if (lease && !(lease instanceof Promise)) return lease;
+  return chooseLater(runtime, request, turn, lease);
 }
 
 /** The same among the deployments that this request has not tried; `undefined` if there is none. */
-export function chooseUntried(runtime: Runtime, request: RequestState, turn: GroupInTurn): Lease | undefined {
+export function chooseUntried(
+  runtime: Runtime,
+  request: RequestState,
+  turn: GroupInTurn,
+): Lease | Promise<Lease | undefined> | undefined {
   return take(runtime, request, turn, false);
 }
 
-/** The same deployment once more. */
-export function chooseAgain(request: RequestState, lease: Lease): Lease {
-  return { ...lease, flight: begin(request, lease.group, lease.candidate, false) };
+/** The same deployment once more, if its limits let it. */
+export function chooseAgain(
+  runtime: Runtime,
+  request: RequestState,
+  turn: GroupInTurn,
+  lease: Lease,
+): Lease | Promise<Lease> {
+  const { candidate } = lease;
+  const isShared = turn.group.sharesLimits;
+  const tokens = reservedTokens(request, turn.group);
+  if (candidate.health.isFull || isShared || candidate.limits?.hasRoom(tokens, runtime.clock.now()) === false) {
+    return choose(runtime, request, turn);
+  }
+  return begin(runtime, request, turn, candidate, false);
 }
 
-function take(runtime: Runtime, request: RequestState, turn: GroupInTurn, allowTried: boolean): Lease | undefined {
-  const { group, captured } = turn;
-  const choice = choiceOf(runtime, request, group, allowTried);
+function take(
+  runtime: Runtime,
+  request: RequestState,
+  turn: GroupInTurn,
+  allowTried: boolean,
+): Lease | Promise<Lease | undefined> | undefined {
+  const { group } = turn;
+  if (group.sharesLimits) return takeShared(runtime, request, turn, allowTried);
+  const choice = choiceOf(runtime, request, turn, allowTried);
   const candidate = group.pool.choose(choice);
   if (!candidate) return undefined;
   noteChoice(request, group, choice);
-  return { group, captured, candidate, flight: begin(request, group, candidate, false) };
+  return begin(runtime, request, turn, candidate, false);
 }
 
-async function chooseLater(runtime: Runtime, request: RequestState, turn: GroupInTurn): Promise<Lease> {
-  const { group, captured } = turn;
+/** Deployments that are asked for in one call of the store (routing §10). */
+const MAX_RANKED = 4;
+/** Calls for one choice: each denial is remembered, so that the next one asks for others. */
+const MAX_CALLS = 3;
+
+/** With limits that several processes share: the first of the best deployments that has room for everybody. */
+async function takeShared(
+  runtime: Runtime,
+  request: RequestState,
+  turn: GroupInTurn,
+  allowTried: boolean,
+): Promise<Lease | undefined> {
+  const { group } = turn;
+  for (let call = 0; call < MAX_CALLS; call++) {
+    const choice = choiceOf(runtime, request, turn, allowTried);
+    const candidate = group.pool.choose(choice);
+    if (!candidate) return undefined;
+    noteChoice(request, group, choice);
+    if (!runtime.deploymentLimits.get(candidate.id)?.rules.length) {
+      return begin(runtime, request, turn, candidate, false);
+    }
+    const ranked = rank(runtime, group, choice, candidate);
+    const chosen = await reserveShared(runtime, request, turn, candidate, ranked);
+    if (chosen) return chosen;
+  }
+  return undefined;
+}
+
+/** The best, and whom the strategy would pick without it, and so on. */
+function rank(
+  { deploymentLimits }: Runtime,
+  group: GroupState,
+  choice: ChoiceRequest,
+  best: PooledCandidate,
+): PooledCandidate[] {
+  const ranked = [best];
+  while (ranked.length < MAX_RANKED) {
+    const barred = ranked.map(({ id }) => id);
+    const tried = [...choice.tried, ...barred];
+    const next = group.pool.choose({ ...choice, tried, ruledOut: [...choice.ruledOut, ...barred] });
+    // A reload may have taken the limits away that the request's own configuration has.
+    if (!next || !deploymentLimits.has(next.id)) break;
+    ranked.push(next);
+  }
+  return ranked;
+}
+
+/** @returns `undefined`: none has room, which each of them remembers. */
+async function reserveShared(
+  runtime: Runtime,
+  request: RequestState,
+  turn: GroupInTurn,
+  best: PooledCandidate,
+  ranked: readonly PooledCandidate[],
+): Promise<Lease | undefined> {
+  const tokens = reservedTokens(request, turn.group);
+  const wasTried = request.tried.includes(best.id);
+  // Its slot is held meanwhile: others choose while the store is asked.
+  const held = begin(runtime, request, turn, best, false);
+  const giveUp = () => {
+    held.share?.end(false, 0);
+    held.flight.end({ outcome: "cancelled", outputTokens: 0 });
+    if (!wasTried) request.tried.splice(request.tried.indexOf(best.id), 1);
+  };
+  const asking = runtime.accounts.reserveDeployment({
+    id: `${request.id}#${request.nextShare++}`,
+    group: turn.group.name,
+    // Whoever is ranked has limits.
+    candidates: ranked.map(({ id }) => runtime.deploymentLimits.get(id)!),
+    tokens,
+    lifetimeMs: Math.max(0, request.remainingMs()),
+  });
+  let answer: DeploymentReservation;
+  try {
+    answer = await withinRequest(runtime, request, asking, (late) => late.isReserved && late.end(false, 0));
+  } catch (over) {
+    giveUp();
+    throw over;
+  }
+  if (!answer.isReserved) {
+    giveUp();
+    return undefined;
+  }
+  let lease = held;
+  if (answer.index > 0) {
+    giveUp();
+    const other = ranked[answer.index]!; // one of those that were asked for
+    if (other.health.isFull) {
+      answer.end(false, 0);
+      return undefined;
+    }
+    lease = begin(runtime, request, turn, other, false);
+  }
+  const { end } = answer;
+  const { share } = lease;
+  const both: AttemptShare = {
+    end(isAttempted, used) {
+      share?.end(isAttempted, used);
+      end(isAttempted, used);
+    },
+  };
+  return { ...lease, share: both };
+}
+
+async function chooseLater(
+  runtime: Runtime,
+  request: RequestState,
+  turn: GroupInTurn,
+  first: Promise<Lease | undefined> | undefined,
+): Promise<Lease> {
+  const { group } = turn;
+  // Without a promise there is nothing to wait for: in another turn there might be a slot that nobody was told of.
+  const found = first && (await first);
+  if (found) return found;
   const giveUpAt = runtime.clock.now() + MAX_WAIT_MS;
   for (;;) {
-    const choice = choiceOf(runtime, request, group, true);
+    const choice = choiceOf(runtime, request, turn, true);
     const explanations = group.pool.explain(choice);
     noteExclusions(request, group, explanations);
     const refusal = refusalOf(runtime, request, group, choice, explanations);
     // Another group may serve at once: it is asked before anybody waits.
     if (refusal.chain && request.nextTurn(turn, refusal.chain)) throw refusal;
+    if (group.queue && awaitsSlot(choice, explanations)) {
+      const lease = await queueUp(runtime, request, turn, choice, explanations);
+      if (lease) return lease;
+      continue;
+    }
     const waitMs = waitFor(explanations, group.pool.earliestAvailableAt(choice), runtime.clock.now());
     if (waitMs === undefined || runtime.clock.now() + waitMs > Math.min(giveUpAt, request.deadlineAt)) {
       const candidate = group.settings.cooldown.panic ? group.pool.chooseForPanic(choice) : undefined;
       if (!candidate) throw refusal;
-      return { group, captured, candidate, flight: begin(request, group, candidate, true) };
+      return begin(runtime, request, turn, candidate, true);
     }
     await pause(runtime, request, waitMs);
-    const lease = take(runtime, request, turn, true);
+    const lease = await take(runtime, request, turn, true);
     if (lease) return lease;
   }
+}
+
+/** Somebody could serve the request who is only too busy. */
+function awaitsSlot(choice: ChoiceRequest, explanations: readonly Explanation[]): boolean {
+  return explanations.some(
+    ({ candidate, exclusion }) => exclusion === "at-max-parallel" && !choice.ruledOut.includes(candidate.id),
+  );
+}
+
+/** Waits in the group's queue. @returns `undefined`: look again. */
+async function queueUp(
+  runtime: Runtime,
+  request: RequestState,
+  turn: GroupInTurn,
+  choice: ChoiceRequest,
+  explanations: readonly Explanation[],
+): Promise<Lease | undefined> {
+  const { group } = turn;
+  const { pool } = group;
+  let predictedMs = Number.POSITIVE_INFINITY;
+  for (const { candidate, exclusion } of explanations) {
+    if (exclusion !== "at-max-parallel") continue;
+    predictedMs = Math.min(predictedMs, candidate.health.predictedTtftMs(request.promptTokens) ?? 0);
+  }
+  const lease = await waitForSlot(runtime, request, turn, {
+    queue: group.queue!, // asked for by the caller
+    choice,
+    predictedMs,
+    take() {
+      // A store that is asked answers later: only who is known to find something leaves the queue for it.
+      const isHopeless =
+        group.sharesLimits &&
+        pool.explain(choiceOf(runtime, request, turn, true)).every(({ exclusion }) => exclusion !== undefined);
+      return isHopeless ? undefined : take(runtime, request, turn, true);
+    },
+    comesBackAt() {
+      const again = choiceOf(runtime, request, turn, true);
+      return comingBackAt(pool.explain(again), again);
+    },
+  });
+  // Those that were full when it began to wait need no longer be.
+  if (lease && request.choice && !request.choice.compared) {
+    request.excluded = request.excluded.filter((excluded) => excluded.group !== group.name);
+  }
+  return lease;
+}
+
+/** When the first of those that time brings back may serve, in the future; `undefined`: there is none. */
+function comingBackAt(explanations: readonly Explanation[], choice: ChoiceRequest): number | undefined {
+  let earliest: number | undefined;
+  for (const { candidate, exclusion } of explanations) {
+    if (exclusion === undefined || !COMING.has(exclusion) || choice.ruledOut.includes(candidate.id)) continue;
+    const roomAt = candidate.limits?.roomAt(choice.reservedTokens, choice.now) ?? 0;
+    const at = Math.max(roomAt, candidate.health.availableAt(choice.now));
+    if (at > choice.now && (earliest === undefined || at < earliest)) earliest = at;
+  }
+  return earliest;
 }
 
 /** Waiting helps where time alone brings a deployment back. `undefined`: it does not. */
@@ -69,34 +273,53 @@ function waitFor(
   availableAt: number | undefined,
   now: number,
 ): number | undefined {
-  const isComing = explanations.some(({ exclusion }) => exclusion === "cooling-down" || exclusion === "rate-limited");
+  const isComing = explanations.some(({ exclusion }) => exclusion !== undefined && COMING.has(exclusion));
   if (!isComing || availableAt === undefined) return undefined;
   // Something that is back already but was not eligible waits for a probe or a slot: not for the time.
   return availableAt > now ? Math.ceil(availableAt - now) : undefined;
 }
 
+/** In the same turn as the choice. */
 function begin(
+  runtime: Runtime,
   request: RequestState,
-  group: GroupState,
+  turn: GroupInTurn,
   candidate: PooledCandidate,
   isProbe: boolean,
-): AttemptInFlight {
+): Lease {
+  const { group, captured } = turn;
   if (!request.tried.includes(candidate.id)) request.tried.push(candidate.id);
-  return candidate.health.begin({
-    uncachedTokens: request.promptTokens,
+  const prefix = prefixUseOf(runtime, request, turn, candidate);
+  const flight = candidate.health.begin({
+    uncachedTokens: request.promptTokens - prefix.match.tokens,
     isStreaming: request.isStreaming,
     expectedOutputTokens: group.health.meanOutputTokens,
     isProbe,
   });
+  return { group, captured, candidate, flight, share: shareOf(runtime, request, group, candidate), prefix };
+}
+
+function shareOf(
+  { deploymentLimits, clock }: Runtime,
+  request: RequestState,
+  group: GroupState,
+  candidate: PooledCandidate,
+): AttemptShare | undefined {
+  if (!candidate.limits) return undefined;
+  const share = deploymentLimits.get(candidate.id)?.take(reservedTokens(request, group), clock.now());
+  return share && { end: (isAttempted, tokens) => share.end(isAttempted, tokens, clock.now()) };
 }
 
 /** What the choice goes by. */
 export function choiceOf(
   runtime: Runtime,
   request: RequestState,
-  group: GroupState,
+  turn: GroupInTurn,
   allowTried: boolean,
 ): ChoiceRequest {
+  const { group, captured } = turn;
+  const affinity = affinityOf(runtime, request, turn);
+  const fingerprint = group.affinity && fingerprintOf(runtime, request);
   const { checked } = request;
   const { meanOutputTokens } = group.health;
   const maxOutputTokens = checked.maxOutputTokens ?? 0;
@@ -108,6 +331,10 @@ export function choiceOf(
     maxOutputTokens,
     outputTokens: maxOutputTokens > 0 ? Math.min(maxOutputTokens, meanOutputTokens) : meanOutputTokens,
     isStreaming: checked.isStreaming,
+    reservedTokens: group.hasLimits ? reservedTokens(request, group) : 0,
+    isPriced: request.isBudgeted ? pricedIn(runtime, request, captured) : undefined,
+    captured,
+    isModelListed: captured !== undefined && (group.models?.has(captured) ?? false),
     requiredTags: required?.tags ?? NO_TAGS,
     requiredRegion: required?.region,
     largerWindowThan: request.needsLargerWindowThan,
@@ -115,12 +342,21 @@ export function choiceOf(
     ruledOut: request.ruledOut,
     allowTried,
     isReplayable: true,
+    affinity,
+    fingerprint: fingerprint === undefined ? undefined : numberOf(fingerprint),
     now: runtime.clock.now(),
     random: runtime.random,
   };
 }
 
 const NO_TAGS: readonly string[] = [];
+
+/** Which deployments have a price for the model that they would be asked for. */
+function pricedIn({ clock }: Runtime, request: RequestState, captured: string | undefined) {
+  const at = clock.wallNow();
+  return ({ deployment }: PooledCandidate) =>
+    priceOf(request.snapshot.settings, deployment, captured, at) !== undefined;
+}
 
 /** Keeps who was compared, and why the others were not: free while all of the lowest tier is eligible. */
 function noteChoice(request: RequestState, group: GroupState, choice: ChoiceRequest): void {
@@ -158,9 +394,10 @@ function refusalOf(
     .slice(0, 20)
     .map(({ candidate, exclusion }) => `${candidate.id} is ${exclusion}`)
     .join(", ");
-  const all = (reason: Exclusion) => momentary.every(({ exclusion }) => exclusion === reason);
-  if (all("rate-limited")) {
-    const message = `Every deployment of ${group.name} is rate limited by its provider: ${reasons}.`;
+  const all = (...allowed: Exclusion[]) =>
+    momentary.every(({ exclusion }) => exclusion !== undefined && allowed.includes(exclusion));
+  if (all("rate-limited", "at-rate-limit")) {
+    const message = `Every deployment of ${group.name} is at its rate limit: ${reasons}.`;
     return new GroupFailure("onError", routerError("rate_limit_exceeded", { ...fields, message }));
   }
   if (all("at-max-parallel")) {
@@ -171,12 +408,16 @@ function refusalOf(
   return new GroupFailure("onError", routerError("no_deployment_available", { ...fields, message }));
 }
 
+/** Time alone brings these back. */
+const COMING: ReadonlySet<Exclusion> = new Set<Exclusion>(["cooling-down", "rate-limited", "at-rate-limit"]);
+
 const MOMENTARY: ReadonlySet<Exclusion> = new Set<Exclusion>([
   "cooling-down",
   "probing",
   "rate-limited",
   "parked",
   "at-max-parallel",
+  "at-rate-limit",
   "already-tried",
 ]);
 
@@ -189,6 +430,12 @@ function permanentRefusal(
 ): GroupFailure {
   const requestId = request.id;
   const reasons = new Set(explanations.map(({ exclusion }) => exclusion));
+  if (reasons.size === 1 && reasons.has("model-not-listed")) {
+    const message = `The model ${JSON.stringify(choice.captured)} does not exist in ${group.name}.`;
+    const refusal = routerError("model_not_found", { requestId, message, param: "model" });
+    // A group further on may have it; a name that nobody knows from the start is the caller's mistake.
+    return new GroupFailure(group === request.group ? undefined : "onError", refusal);
+  }
   if (reasons.has("context-window-too-small")) {
     const message =
       `The prompt has about ${choice.promptTokens} tokens` +
@@ -204,6 +451,14 @@ function permanentRefusal(
     const message = `No deployment of ${group.name} supports what the request asks for: ${names.join(", ")}.`;
     const param = names[0] && featureParam[names[0]];
     return new GroupFailure(undefined, routerError("invalid_request", { requestId, message, param }));
+  }
+  if (reasons.has("unpriced")) {
+    const message = `No deployment of ${group.name} that could serve the request has a price, and a hard budget applies.`;
+    return new GroupFailure("onError", routerError("unpriced_model", { requestId, message, param: "model" }));
+  }
+  if (reasons.has("exceeds-rate-limit")) {
+    const message = `The request needs about ${choice.reservedTokens} tokens, which is more than the tpm of any deployment of ${group.name}.`;
+    return new GroupFailure("onError", routerError("request_exceeds_limit", { requestId, message }));
   }
   if (reasons.has("operation-unsupported")) {
     const message = `No deployment of ${group.name} has ${choice.operation}.`;

@@ -25,6 +25,7 @@ export function deliver(runtime: Runtime, request: RequestState, answer: Attempt
 }
 
 function deliverReply(runtime: Runtime, request: RequestState, reply: Reply): Answer {
+  request.content?.reply(reply);
   emitReply(runtime, request);
   settle(runtime, request, "succeeded");
   return new DeliveredReply(request, reply);
@@ -62,7 +63,7 @@ async function* iterate(chunks: readonly Chunk[]): AsyncGenerator<Chunk, void, u
 
 function deliverStream(runtime: Runtime, request: RequestState, stream: UpstreamStream): Answer | Promise<Answer> {
   const { guarded, snapshot } = request;
-  if (guarded && snapshot.plugins.hasTransformStream) {
+  if (guarded && (snapshot.plugins.hasTransformStream || request.content)) {
     return guardStream(runtime, request, guarded, chunksOf(stream), stream);
   }
   stream.takeOver((outcome, error) => settle(runtime, request, outcome, error));
@@ -80,7 +81,8 @@ async function* chunksOf(stream: UpstreamStream): AsyncGenerator<Chunk, void, un
       yield* batch as readonly Chunk[];
     }
   } finally {
-    stream.cancel();
+    // A guard that refuses leaves the loop, too: that is its word, not the caller's.
+    stream.leave();
   }
 }
 
@@ -95,7 +97,7 @@ async function guardStream(
   try {
     stream = new GuardedStream(runtime, request, request.snapshot.plugins.transformStream(guarded, chunks), source);
   } catch (refusal) {
-    source?.cancel();
+    source?.leave();
     throw refusal;
   }
   await stream.commit();
@@ -161,6 +163,7 @@ class GuardedStream implements AnswerStream {
       if (this.#isOver) return undefined;
       if (!result.done) {
         this.#tally.add(result.value);
+        this.request.content?.chunk(result.value);
         return result.value;
       }
       this.#end();
@@ -191,18 +194,23 @@ class GuardedStream implements AnswerStream {
     this.#error = error;
     this.#stopListening();
     const { runtime, request, source } = this;
+    // Ends the attempt first, so that what it used is part of the settlement.
+    if (error?.code === "cancelled") source?.cancel();
+    else source?.leave();
     if (error) {
       // Wakes a pull that is under way; without one nobody hears it.
       this.#onCancelled(error);
       leaveIterator(this.#chunks);
     }
-    // Ends the attempt first, so that what it used is part of the settlement.
-    source?.cancel();
-    if (!error) settle(runtime, request, "succeeded");
-    else if (error.code === "cancelled") settle(runtime, request, "cancelled", error);
-    // The upstream's own failure reaches us through the transforms; anything else is a guard's word.
-    else if (source?.error !== error) settle(runtime, request, "blocked", error);
-    else settle(runtime, request, this.#isCommitted ? "interrupted" : "failed", error);
+    const conclude = () => {
+      if (!error) settle(runtime, request, "succeeded");
+      else if (error.code === "cancelled") settle(runtime, request, "cancelled", error);
+      // The upstream's own failure reaches us through the transforms; anything else is a guard's word.
+      else if (source?.error !== error) settle(runtime, request, "blocked", error);
+      else settle(runtime, request, this.#isCommitted ? "interrupted" : "failed", error);
+    };
+    if (source?.afterDrain(conclude)) request.endsLater = true;
+    else conclude();
   }
 }
 

@@ -3,6 +3,7 @@ import type { ErrorCode } from "../errors/catalog.js";
 import type { FallbackChain } from "../errors/classify.js";
 import type { RouterError } from "../errors/router-error.js";
 import type { RequestOutcome, SettledUsage } from "../plugins/plugin.js";
+import type { AttemptContext } from "../providers/provider.js";
 import type { RequestState } from "./request.js";
 import type { AttemptRecord } from "./routing-record.js";
 import type { GroupState, Runtime } from "./runtime.js";
@@ -11,42 +12,66 @@ import type { GroupState, Runtime } from "./runtime.js";
 interface AttemptFacts {
   readonly request: RequestState;
   readonly number: number;
+  readonly group: GroupState;
   readonly deployment: Deployment;
+  readonly context: AttemptContext;
+  readonly traceHeaders: Map<string, string>;
 }
 
-/** What every event of a request says. */
-function base(runtime: Runtime, request: RequestState) {
-  return {
-    requestId: request.id,
-    at: runtime.clock.wallNow(),
-    operation: request.operation,
-    model: request.model,
-    group: request.group?.name ?? "",
-    principal: request.principal,
-    tags: request.guarded?.tags ?? request.tags,
-    metadata: request.guarded?.metadata ?? request.metadata,
-  };
-}
+/** Exclusions that an event lists: enough to see why, whatever the size of the group. */
+const MAX_EXCLUDED = 32;
+const NONE: readonly never[] = Object.freeze([]);
+
+// Events are written out field by field: put together with `...`, each costs as much as ten.
+
+const tagsOf = ({ guarded, tags }: RequestState) => guarded?.tags ?? tags;
+const metadataOf = ({ guarded, metadata }: RequestState) => guarded?.metadata ?? metadata;
 
 // Each function asks first whether anybody listens: an event that nobody hears is not built.
 
 export function emitRequestStarted(runtime: Runtime, request: RequestState): void {
   const { plugins } = request.snapshot;
   if (!plugins.listensTo("request-started")) return;
-  plugins.emit({ ...base(runtime, request), type: "request-started", isStreaming: request.checked.isStreaming });
+  plugins.emit({
+    requestId: request.id,
+    at: runtime.clock.wallNow(),
+    operation: request.operation,
+    model: request.model,
+    group: request.group?.name ?? "",
+    principal: request.principal,
+    tags: tagsOf(request),
+    metadata: metadataOf(request),
+    type: "request-started",
+    isStreaming: request.checked.isStreaming,
+  });
 }
 
 export function emitAttemptStarted(runtime: Runtime, attempt: AttemptFacts): void {
   const { request } = attempt;
   const { plugins } = request.snapshot;
   if (!plugins.listensTo("attempt-started")) return;
-  plugins.emit({
-    ...base(runtime, request),
-    type: "attempt-started",
-    attempt: attempt.number,
-    deployment: attempt.deployment.id,
-    provider: attempt.deployment.provider.name,
-  });
+  plugins.emit(
+    {
+      requestId: request.id,
+      at: runtime.clock.wallNow(),
+      operation: request.operation,
+      model: request.model,
+      group: request.group?.name ?? "",
+      principal: request.principal,
+      tags: tagsOf(request),
+      metadata: metadataOf(request),
+      type: "attempt-started",
+      isStreaming: attempt.context.isStreaming,
+      attempt: attempt.number,
+      attemptGroup: attempt.group.name,
+      deployment: attempt.deployment.id,
+      provider: attempt.deployment.provider.name,
+      upstreamModel: attempt.context.model,
+      configuredModel: attempt.deployment.model,
+      host: attempt.deployment.upstream.host,
+    },
+    attempt.traceHeaders,
+  );
 }
 
 export function emitAttemptEnded(
@@ -59,17 +84,30 @@ export function emitAttemptEnded(
   const { plugins } = request.snapshot;
   if (!plugins.listensTo("attempt-ended")) return;
   plugins.emit({
-    ...base(runtime, request),
+    requestId: request.id,
+    at: runtime.clock.wallNow(),
+    operation: request.operation,
+    model: request.model,
+    group: request.group?.name ?? "",
+    principal: request.principal,
+    tags: tagsOf(request),
+    metadata: metadataOf(request),
     type: "attempt-ended",
-    attempt: record.number,
-    deployment: record.deployment,
-    provider: record.provider,
+    isStreaming: attempt.context.isStreaming,
+    attempt: attempt.number,
+    attemptGroup: attempt.group.name,
+    deployment: attempt.deployment.id,
+    provider: attempt.deployment.provider.name,
+    upstreamModel: attempt.context.model,
+    configuredModel: attempt.deployment.model,
+    host: attempt.deployment.upstream.host,
     outcome: record.outcome,
     errorClass: record.errorClass,
     code: record.code,
     status: record.status,
     durationMs: record.durationMs,
     ttftMs: record.ttftMs,
+    finishReason: record.outcome === "ok" ? request.finishReason : undefined,
     usage,
   });
 }
@@ -79,7 +117,14 @@ export function emitFirstToken(runtime: Runtime, attempt: AttemptFacts, ttftMs: 
   const { plugins } = request.snapshot;
   if (!plugins.listensTo("first-token")) return;
   plugins.emit({
-    ...base(runtime, request),
+    requestId: request.id,
+    at: runtime.clock.wallNow(),
+    operation: request.operation,
+    model: request.model,
+    group: request.group?.name ?? "",
+    principal: request.principal,
+    tags: tagsOf(request),
+    metadata: metadataOf(request),
     type: "first-token",
     attempt: attempt.number,
     deployment: attempt.deployment.id,
@@ -92,7 +137,14 @@ export function emitReply(runtime: Runtime, request: RequestState): void {
   const { plugins } = request.snapshot;
   if (!plugins.listensTo("reply-ready")) return;
   plugins.emit({
-    ...base(runtime, request),
+    requestId: request.id,
+    at: runtime.clock.wallNow(),
+    operation: request.operation,
+    model: request.model,
+    group: request.group?.name ?? "",
+    principal: request.principal,
+    tags: tagsOf(request),
+    metadata: metadataOf(request),
     type: "reply-ready",
     deployment: request.servedBy?.deployment.id,
     finishReason: request.finishReason,
@@ -109,7 +161,21 @@ export function emitFallback(
 ): void {
   const { plugins } = request.snapshot;
   if (!plugins.listensTo("fallback-taken")) return;
-  plugins.emit({ ...base(runtime, request), type: "fallback-taken", from: from.name, to: to.name, chain, code });
+  plugins.emit({
+    requestId: request.id,
+    at: runtime.clock.wallNow(),
+    operation: request.operation,
+    model: request.model,
+    group: request.group?.name ?? "",
+    principal: request.principal,
+    tags: tagsOf(request),
+    metadata: metadataOf(request),
+    type: "fallback-taken",
+    from: from.name,
+    to: to.name,
+    chain,
+    code,
+  });
 }
 
 /** The request has ended: what went wrong, if anything, and the account of it. */
@@ -121,19 +187,52 @@ export function emitSettled(
 ): void {
   const { plugins } = request.snapshot;
   if (error && outcome !== "succeeded" && plugins.listensTo("request-failed")) {
-    plugins.emit({ ...base(runtime, request), type: "request-failed", outcome, error });
+    plugins.emit({
+      requestId: request.id,
+      at: runtime.clock.wallNow(),
+      operation: request.operation,
+      model: request.model,
+      group: request.group?.name ?? "",
+      principal: request.principal,
+      tags: tagsOf(request),
+      metadata: metadataOf(request),
+      type: "request-failed",
+      outcome,
+      error,
+    });
   }
   if (!plugins.listensTo("request-settled")) return;
   plugins.emit({
-    ...base(runtime, request),
+    requestId: request.id,
+    at: runtime.clock.wallNow(),
+    operation: request.operation,
+    model: request.model,
+    group: request.group?.name ?? "",
+    principal: request.principal,
+    tags: tagsOf(request),
+    metadata: metadataOf(request),
     type: "request-settled",
+    // Not known where the body was refused.
+    isStreaming: request.checked?.isStreaming,
     outcome,
     code: error?.code,
+    finishReason: request.finishReason,
     deployment: request.servedBy?.deployment.id,
     provider: request.servedBy?.deployment.provider.name,
+    answeredBy: request.answeredBy,
+    cache: request.cache,
+    groups: frozenList(request.visited),
+    excluded: frozenList(request.excluded, MAX_EXCLUDED),
+    dropped: frozenList(request.dropped),
     attempts: request.attempts.length,
     durationMs: request.durationMs ?? 0,
     ttftMs: request.ttftMs,
     usage: request.usage,
+    content: request.content?.shownAfter(outcome),
   });
+}
+
+/** A copy: what the request goes on with is its own. */
+function frozenList<T>(items: readonly T[], most?: number): readonly T[] {
+  return items.length === 0 ? NONE : Object.freeze(items.slice(0, most));
 }

@@ -1,5 +1,8 @@
 import type { FeatureName } from "../protocol/features.js";
 import { featureNames } from "../protocol/features.js";
+import { matchOf } from "../routing/affinity/group-affinity.js";
+import type { LoadReading } from "../routing/candidate.js";
+import type { ChoiceRequest, PooledCandidate } from "../routing/candidates.js";
 import type { Exclusion } from "../routing/eligibility.js";
 import { admitWithoutReserving } from "./admit.js";
 import type { Call } from "./call.js";
@@ -19,6 +22,10 @@ export interface ExplainedDeployment {
   readonly streams: number;
   /** Share of attempts that succeed lately, 0–1. */
   readonly successRate: number;
+  /** Prompt tokens that it probably has in its cache. */
+  readonly matchedTokens: number;
+  /** What its engine says about itself, where it is asked. */
+  readonly load: LoadReading | undefined;
   /** `undefined` before any sample. */
   readonly predictedTtftMs: number | undefined;
 }
@@ -39,12 +46,12 @@ export interface Explanation {
 }
 
 /** Decides without sending, reserving or counting anything. @throws {RouterError} the request would be refused. */
-export function explain(runtime: Runtime, call: Call): Explanation {
+export async function explain(runtime: Runtime, call: Call): Promise<Explanation> {
   const request = new RequestState(runtime, call);
   try {
-    admitWithoutReserving(runtime, request);
+    await admitWithoutReserving(runtime, request);
     const { group } = request;
-    const choice = choiceOf(runtime, request, group, true);
+    const choice = choiceOf(runtime, request, { group, captured: request.captured }, true);
     const deployments = group.pool.explain(choice).map(({ candidate, cost, exclusion }) => ({
       deployment: candidate.id,
       provider: candidate.provider,
@@ -53,7 +60,8 @@ export function explain(runtime: Runtime, call: Call): Explanation {
       exclusion,
       streams: candidate.streams,
       successRate: candidate.successRate(choice.now),
-      predictedTtftMs: candidate.health.predictedTtftMs(request.promptTokens),
+      load: candidate.load,
+      ...ofPrompt(candidate, choice),
     }));
     const compared = deployments.filter(({ cost }) => cost !== undefined);
     const best = compared.reduce<ExplainedDeployment | undefined>(
@@ -73,4 +81,10 @@ export function explain(runtime: Runtime, call: Call): Explanation {
     // Stops following the caller's signal; the request was never counted.
     request.end("cancelled");
   }
+}
+
+function ofPrompt(candidate: PooledCandidate, choice: ChoiceRequest) {
+  const { tokens } = matchOf(candidate, choice);
+  const predictedTtftMs = candidate.health.predictedTtftMs(choice.promptTokens - tokens);
+  return { matchedTokens: tokens, predictedTtftMs };
 }

@@ -38,6 +38,8 @@ export interface CheckedBody {
   readonly textLength: number;
   /** Of one choice; `undefined` where the caller sets no cap. */
   readonly maxOutputTokens: number | undefined;
+  /** Answers that are generated: `n`, or `best_of` where that is more; for each prompt of a legacy completion. */
+  readonly choices: number;
   readonly wantsLogprobs: boolean;
   readonly wantsBase64: boolean;
   /** Reasoning is asked for: the first token may take longer. */
@@ -119,6 +121,7 @@ class BodyCheck implements CheckedBody {
   features: FeatureSet = 0;
   textLength = 0;
   maxOutputTokens: number | undefined = undefined;
+  choices = 1;
   wantsLogprobs = false;
   wantsBase64 = false;
   hasReasoning = false;
@@ -234,7 +237,10 @@ class BodyCheck implements CheckedBody {
           if (value !== null) this.maxOutputTokens = integer(key, value, 0, Number.MAX_SAFE_INTEGER);
           break;
         case "best_of":
-          if (value !== null && integer(key, value, 1, this.#limits.choices) > 1) this.features |= Feature.bestOf;
+          if (value !== null && integer(key, value, 1, this.#limits.choices) > 1) {
+            this.features |= Feature.bestOf;
+            this.choices = Math.max(this.choices, value as number); // just checked
+          }
           break;
         case "echo":
           if (value === true) this.features |= Feature.echo;
@@ -304,8 +310,10 @@ class BodyCheck implements CheckedBody {
         this.#streamOptions(value);
         return true;
       case "n":
-        if (value !== null && integer(key, value, 1, this.#limits.choices) > 1)
+        if (value !== null && integer(key, value, 1, this.#limits.choices) > 1) {
           this.features |= Feature.multipleChoices;
+          this.choices = Math.max(this.choices, value as number); // just checked
+        }
         return true;
       case "stop":
         this.#stop(value);

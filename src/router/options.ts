@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Directory } from "../access/directory.js";
 import { connectDeployment } from "../deployments/connect.js";
 import type { Deployment } from "../deployments/deployment.js";
 import { DeploymentIds, type UnnamedDeployment } from "../deployments/deployment-ids.js";
@@ -9,23 +10,33 @@ import { InvalidOptionsError } from "../errors/router-error.js";
 import { cooldownOption, defaultCooldown } from "../health/options.js";
 import { type Clock, systemClock } from "../internal/clock.js";
 import { type Random, systemRandom } from "../internal/random.js";
+import type { Ledger } from "../ledger/ledger.js";
 import { pluginsSchema } from "../plugins/options.js";
 import type { Provider } from "../providers/provider.js";
 import { knownProviders } from "../providers/registry.js";
+import { affinityOption, defaultAffinity } from "../routing/affinity/options.js";
 import { fallbackCycles } from "../routing/fallbacks.js";
 import { type FallbackSettings, fallbackOption, noFallbacks, strategyOption } from "../routing/options.js";
+import { defaultQueue, queueOption } from "../routing/queue/options.js";
 import { type StrategyName, strategyNames } from "../routing/strategies/index.js";
+import type { Store } from "../stores/store.js";
+import { createCounterLoader } from "../tokens/counter.js";
+import { pricesSchema, tokenCountingSchema } from "../tokens/options.js";
+import { createPriceBook } from "../tokens/price-book.js";
 import { timeoutsSchema } from "../transport/options.js";
 import type { Transport } from "../transport/transport.js";
 import { inputLimitsSchema } from "./input-limits.js";
 import { formatPath, isSecretName, OptionIssues, type OptionPath } from "./option-issues.js";
 import { type Custody, copyOptions } from "./options-copy.js";
+import { PrincipalRules } from "./principal-rules.js";
 import type { GroupSettings, Settings } from "./settings.js";
 
 /** Options whose fields a schema of their own parses: the names that misspelt ones are held against. */
 const NESTED_NAMES: ReadonlyMap<string, readonly string[]> = new Map([
   ["cooldown", Object.keys(defaultCooldown).filter((name) => name !== "isEnabled")],
   ["fallbacks", Object.keys(noFallbacks)],
+  ["affinity", Object.keys(defaultAffinity).filter((name) => name !== "isEnabled")],
+  ["queue", Object.keys(defaultQueue).filter((name) => name !== "isEnabled")],
 ]);
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -50,6 +61,9 @@ export const groupDefaultsSchema = z.strictObject({
   retries: z.int().min(0).max(10).default(2),
   timeouts: timeoutsSchema.prefault({}),
   cooldown: cooldownOption.prefault({}),
+  onDisconnect: z.enum(["cancel", "drain"]).default("cancel"),
+  affinity: affinityOption.prefault(true),
+  queue: queueOption.prefault(true),
 });
 export const groupSchema = z.strictObject({
   deployments: z.custom<readonly unknown[]>(
@@ -57,6 +71,10 @@ export const groupSchema = z.strictObject({
     "expected an array of at least one deployment",
   ),
   ...groupDefaultsSchema.shape,
+});
+export const onStoreFailureSchema = z.strictObject({
+  limits: z.enum(["closed", "local-share", "open"]).default("local-share"),
+  budgets: z.enum(["closed", "grace", "open"]).default("closed"),
 });
 export const routerSchema = z.strictObject({
   models: z.custom<Fields>(
@@ -66,6 +84,14 @@ export const routerSchema = z.strictObject({
   aliases: z.custom<Fields>(isRecord, "expected an object: alias → name of a group").default({}),
   defaults: z.custom<Fields>(isRecord, "expected an object of group options").default({}),
   plugins: pluginsSchema.prefault([]),
+  directory: objectWith<Directory>("a directory", "resolve", "authenticateKey").optional(),
+  store: objectWith<Store>("a store", "admit", "settle", "sweep").optional(),
+  budgetStore: objectWith<Store>("a store", "admit", "settle", "sweep").optional(),
+  ledger: objectWith<Ledger>("a ledger", "append", "report", "entriesOf").optional(),
+  prices: pricesSchema.prefault({}),
+  tokenCounting: tokenCountingSchema.default("estimate"),
+  storeTimeoutMs: z.int().min(5).max(60_000).default(50),
+  onStoreFailure: onStoreFailureSchema.prefault({}),
   inputLimits: inputLimitsSchema.prefault({}),
   allowFields: z.array(z.string().min(1).max(256)).max(1_000).default([]),
   transport: objectWith<Transport>("a transport", "send", "close").optional(),
@@ -121,6 +147,15 @@ export function parseOptions(options: unknown): Settings {
     // Nothing is wrong, so that every field was parsed.
     plugins: router.plugins!,
     inputLimits: Object.freeze(router.inputLimits!),
+    directory: router.directory,
+    principalRules: new PrincipalRules(router.onStoreFailure!),
+    onStoreFailure: Object.freeze(router.onStoreFailure!),
+    store: router.store,
+    budgetStore: router.budgetStore,
+    storeTimeoutMs: router.storeTimeoutMs!,
+    ledger: router.ledger,
+    priceBook: createPriceBook(router.prices!),
+    counterLoader: createCounterLoader(router.tokenCounting!),
     allowFields: new Set(router.allowFields),
     transport: router.transport,
     clock,
@@ -129,11 +164,19 @@ export function parseOptions(options: unknown): Settings {
   });
 }
 
+/** Options that are objects of the user's that work. */
+const WORKING_OBJECTS: ReadonlySet<unknown> = new Set([
+  ...["directory", "store", "budgetStore", "ledger"],
+  ...["transport", "clock", "random"],
+]);
+
 /** Objects of the user's that work are kept; everything else is data. */
 function custodyOf(path: OptionPath): Custody {
   const [first, second] = path;
   if (first === "plugins") return path.length === 2 ? "object" : "data";
-  if (first === "transport" || first === "clock" || first === "random") return path.length === 1 ? "object" : "data";
+  // A list of thousands of prices, which its own check copies.
+  if (first === "prices" && second === "map") return path.length === 2 ? "object" : "data";
+  if (WORKING_OBJECTS.has(first)) return path.length === 1 ? "object" : "data";
   if (first === "defaults") return path.length === 2 && second === "strategy" ? "object" : "data";
   if (first !== "models" || path.length < 3) return "data";
   if (path.length === 3 && path[2] === "strategy") return "object";
@@ -370,7 +413,7 @@ function addUnknownGroup(at: OptionPath, name: string, groupNames: ReadonlySet<s
   } else issues.addUnknownName(at, "group", name, groupNames);
 }
 
-const CHAINS: readonly FallbackChain[] = ["onError", "onContextWindow", "onContentPolicy"];
+const CHAINS: readonly FallbackChain[] = ["onError", "onContextWindow", "onContentPolicy", "onBudget"];
 
 /**
  * The chains of a group, with aliases replaced: the router tells by name which groups a request has been in.
@@ -381,7 +424,12 @@ function parseFallbacks(
   aliases: ReadonlyMap<string, string>,
   issues: OptionIssues,
 ): FallbackSettings {
-  const chains = { onError: [] as string[], onContextWindow: [] as string[], onContentPolicy: [] as string[] };
+  const chains: Record<FallbackChain, string[]> = {
+    onError: [],
+    onContextWindow: [],
+    onContentPolicy: [],
+    onBudget: [],
+  };
   const { fallbacks, isFallbacksOwn } = group;
   if (!group.fields.fallbacks) return chains;
   // A wildcard group can hand what it captured to another one; any name stands for that here.
@@ -409,13 +457,14 @@ function warningsOf(groups: readonly GroupSettings[], registry: Registry<GroupSe
     const from = { group, captured: group.wildcard && "x" };
     const groupsOf = (names: readonly string[]) =>
       names.map((name) => registry.resolveFallback(name, from)?.group.name ?? name);
-    const { onError, onContextWindow, onContentPolicy } = group.fallbacks;
+    const { onError, onContextWindow, onContentPolicy, onBudget } = group.fallbacks;
     return [
       group.name,
       {
         onError: groupsOf(onError),
         onContextWindow: groupsOf(onContextWindow),
         onContentPolicy: groupsOf(onContentPolicy),
+        onBudget: groupsOf(onBudget),
       },
     ] as const;
   });
@@ -425,7 +474,9 @@ function warningsOf(groups: readonly GroupSettings[], registry: Registry<GroupSe
 /** @param group - Parsed without a problem: each field, and each deployment, is there. */
 function settingsOf(group: ParsedGroup, fallbacks: FallbackSettings): GroupSettings {
   const { name, wildcard, deployments, fields } = group;
-  const { strategy, retries, timeouts, cooldown } = fields as z.output<typeof groupDefaultsSchema>;
+  const { strategy, retries, timeouts, cooldown, onDisconnect, affinity, queue } = fields as z.output<
+    typeof groupDefaultsSchema
+  >;
   return Object.freeze({
     name,
     wildcard,
@@ -436,5 +487,8 @@ function settingsOf(group: ParsedGroup, fallbacks: FallbackSettings): GroupSetti
     retries,
     timeouts: Object.freeze({ ...timeouts, firstTokenMs: timeouts.firstTokenMs, idleMs: timeouts.idleMs }),
     cooldown,
+    onDisconnect,
+    affinity,
+    queue,
   });
 }

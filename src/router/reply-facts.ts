@@ -38,6 +38,16 @@ function choiceLength(choice: ChatChoice | CompletionChoice): number {
   return length;
 }
 
+/** What the next turn repeats of the first choice: its text, unless reasoning came before it, which templates leave out. */
+export function repeatedTextOf(reply: Reply): string {
+  const first = "choices" in reply ? reply.choices[0] : undefined;
+  if (!first) return "";
+  if ("text" in first) return first.text;
+  return first.message.reasoning_content || first.message.reasoning_details?.length
+    ? ""
+    : (first.message.content ?? "");
+}
+
 /** The finish reason of the first choice. */
 export function finishReasonOf(reply: Reply): string | undefined {
   return "choices" in reply ? reply.choices[0]?.finish_reason : undefined;

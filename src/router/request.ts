@@ -1,20 +1,30 @@
+import type { ResolvedPrincipal } from "../access/directory.js";
 import type { Deployment } from "../deployments/deployment.js";
 import type { FallbackChain, Verdict } from "../errors/classify.js";
-import { type FailedAttempt, RouterError, routerError } from "../errors/router-error.js";
+import { type FailedAttempt, type RateLimitStates, RouterError, routerError } from "../errors/router-error.js";
 import type { UpstreamError } from "../errors/upstream-error.js";
 import type { AttemptInFlight } from "../health/deployment-health.js";
 import { Cancellation } from "../internal/cancellation.js";
 import { type Deferred, deferred } from "../internal/deferred.js";
 import { randomId } from "../internal/random.js";
+import type { LedgerEntry } from "../ledger/ledger.js";
+import type { RequestAccount } from "../limits/accounts.js";
 import type { RequestLeases } from "../limits/lease.js";
+import type { Amounts } from "../limits/rule.js";
 import type { GuardedRequest } from "../plugins/guarded-request.js";
-import type { Principal, RequestOutcome, SettledUsage } from "../plugins/plugin.js";
+import type { CacheStatus, Principal, RequestOutcome, SettledUsage } from "../plugins/plugin.js";
 import type { Operation, RequestBody } from "../protocol/operations.js";
+import type { Usage } from "../protocol/usage.js";
+import type { DeploymentMatch } from "../routing/affinity/group-affinity.js";
+import type { PrefixChain } from "../routing/affinity/prefix-chain.js";
 import type { PooledCandidate } from "../routing/candidates.js";
 import { nextGroup } from "../routing/fallbacks.js";
 import { fallbackSettings, noFallbacks } from "../routing/options.js";
+import { NANO_USD_PER_USD } from "../tokens/pricing.js";
 import type { Call } from "./call.js";
+import type { RequestCapture } from "./content.js";
 import type { CheckedBody } from "./input-limits.js";
+import { tightest } from "./rate-limit-states.js";
 import type { AttemptRecord, ExcludedDeployment, RoutingRecord } from "./routing-record.js";
 import type { GroupInTurn, GroupState, Runtime, Snapshot } from "./runtime.js";
 
@@ -37,6 +47,37 @@ export interface Lease {
   readonly captured: string | undefined;
   readonly candidate: PooledCandidate;
   readonly flight: AttemptInFlight;
+  /** What it takes of the deployment's own limits. */
+  readonly share: AttemptShare | undefined;
+  /** What its prefix cache may have of the prompt. */
+  readonly prefix: PrefixUse;
+}
+
+/** The conversation that a request belongs to, once somebody has asked. */
+export interface Conversation {
+  readonly fingerprint: string | undefined;
+}
+
+/** The chain of a request's prompt, for what its `*` stands for. */
+export interface PromptChain {
+  readonly captured: string | undefined;
+  readonly chain: PrefixChain;
+}
+
+/** What an attempt makes of its deployment's cache. */
+export interface PrefixUse {
+  /** As it was when the deployment was chosen. */
+  readonly match: DeploymentMatch;
+  /** The deployment reads the prompt now. */
+  begin(): void;
+  /** The whole answer came. */
+  answered(usage: Usage | undefined, text: string): void;
+}
+
+/** What an attempt holds of its deployment's limits: ended exactly once. */
+export interface AttemptShare {
+  /** @param isAttempted - The upstream was asked: a request counts then, whatever came of it. */
+  end(isAttempted: boolean, tokens: number): void;
 }
 
 /** Attempts of one request over all its groups (routing §6). */
@@ -67,15 +108,32 @@ export class RequestState {
   /** What a wildcard group puts in the place of `*`. */
   captured: string | undefined;
   promptTokens = 0;
+  /** Made when somebody asks: what tells the conversation from others, and what the prompt begins with. */
+  conversation: Conversation | undefined;
+  prompt: PromptChain | undefined;
   /** On the router's clock. */
   deadlineAt = Number.POSITIVE_INFINITY;
   /** The caller set the deadline, rather than the group's `totalMs`. */
   hasOwnDeadline = false;
   fallbacks: readonly string[] | undefined;
   principal: Principal | undefined;
+  /** What the directory says of the principal; `undefined`: there is no directory, or the host itself calls. */
+  access: ResolvedPrincipal | undefined;
   tags: readonly string[] = NO_TAGS;
   metadata: Readonly<Record<string, string>> = NO_METADATA;
   leases: RequestLeases | undefined;
+  /** What it holds of limits and budgets. */
+  account: RequestAccount | undefined;
+  reserved: Amounts | undefined;
+  /** What its attempts used so far; without what is unpriced. */
+  readonly charged = { tokens: 0, nanoUsd: 0 };
+  /** A hard budget applies: what it can cost has to be known, and bounded. */
+  isBudgeted = false;
+  /** Numbers what its attempts reserve of deployments' limits. */
+  nextShare = 1;
+  /** What its attempts used, for the ledger. */
+  readonly bookings: LedgerEntry[] = [];
+  #firstTurn: GroupInTurn | undefined;
   /** The request as guards see and change it; only where there are guards. */
   guarded: GuardedRequest | undefined;
 
@@ -94,12 +152,22 @@ export class RequestState {
   choice: { readonly group: GroupState; readonly compared: readonly string[] | undefined } | undefined;
   /** Why no deployment could be chosen, where that came before any attempt. */
   refusal: RouterError | undefined;
+  /** The plugin that answered, instead of a deployment. */
+  answeredBy: string | undefined;
+  /** What a cache did for it; `undefined`: none was asked. */
+  cache: CacheStatus | undefined;
+  /** What was asked and answered, where some observer wants to see it. */
+  content: RequestCapture | undefined;
   servedBy: { readonly group: GroupState; readonly deployment: Deployment } | undefined;
   dropped: readonly string[] = [];
+  /** Spent in queues. */
+  queuedMs = 0;
   ttftMs: number | undefined;
   usage: SettledUsage | undefined;
   finishReason: string | undefined;
 
+  /** Its answer is read to the end for nobody: what it used is not known before that. */
+  endsLater = false;
   outcome: RequestOutcome | undefined;
   error: RouterError | undefined;
   durationMs: number | undefined;
@@ -115,6 +183,15 @@ export class RequestState {
     this.startedAt = runtime.clock.now();
     this.snapshot = runtime.snapshot;
     this.cancellation = call.cancellation ?? new Cancellation();
+  }
+
+  /** Where its first attempt is to be: the named group, unless a limit or a budget sent it elsewhere. */
+  get firstTurn(): GroupInTurn {
+    return (this.#firstTurn ??= { group: this.group, captured: this.captured });
+  }
+
+  startIn(turn: GroupInTurn): void {
+    this.#firstTurn = turn;
   }
 
   get isStreaming(): boolean {
@@ -209,15 +286,20 @@ export class RequestState {
 
   /** Adds what an attempt used, failed ones too: each is charged once (R13). */
   addUsage(usage: SettledUsage): void {
+    this.charged.tokens += usage.promptTokens + usage.completionTokens;
+    this.charged.nanoUsd += usage.costNanoUsd ?? 0;
     const before = this.usage;
     this.usage = before
       ? {
           promptTokens: before.promptTokens + usage.promptTokens,
           cachedTokens: before.cachedTokens + usage.cachedTokens,
           completionTokens: before.completionTokens + usage.completionTokens,
+          cacheWriteTokens: before.cacheWriteTokens + usage.cacheWriteTokens,
           reasoningTokens: before.reasoningTokens + usage.reasoningTokens,
           isEstimated: before.isEstimated || usage.isEstimated,
-          costUsd: before.costUsd === null || usage.costUsd === null ? null : before.costUsd + usage.costUsd,
+          costNanoUsd: sumOf(before.costNanoUsd, usage.costNanoUsd),
+          // Of the integer sum: adding the floats would not be exact (R18).
+          costUsd: usdOf(sumOf(before.costNanoUsd, usage.costNanoUsd)),
         }
       : usage;
   }
@@ -267,6 +349,18 @@ export class RequestState {
   }
 }
 
+/** A stored answer, which cost nobody anything. */
+export function isFromCache({ cache }: Pick<RequestState, "cache">): boolean {
+  return cache === "hit" || cache === "semantic";
+}
+
+const usdOf = (nanoUsd: number | null) => (nanoUsd === null ? null : nanoUsd / NANO_USD_PER_USD);
+
+/** Something unpriced makes the whole unpriced (R16). */
+function sumOf(before: number | null, more: number | null): number | null {
+  return before === null || more === null ? null : before + more;
+}
+
 /** A class, so that `done` is on the prototype: a printed record shows facts only, and making one stays cheap. */
 class RequestRecord implements RoutingRecord {
   readonly requestId: string;
@@ -278,10 +372,13 @@ class RequestRecord implements RoutingRecord {
   readonly considered: readonly string[];
   readonly excluded: readonly ExcludedDeployment[];
   readonly dropped: readonly string[];
+  readonly queuedMs: number;
   readonly ttftMs: number | undefined;
   readonly durationMs: number | undefined;
   readonly usage: SettledUsage | undefined;
   readonly costUsd: number | null;
+  readonly rateLimits: RateLimitStates | undefined;
+  readonly cache: CacheStatus | undefined;
   readonly outcome: RequestOutcome | undefined;
   readonly #request: RequestState;
 
@@ -296,10 +393,14 @@ class RequestRecord implements RoutingRecord {
     this.considered = considered;
     this.excluded = excluded;
     this.dropped = request.dropped;
+    this.queuedMs = request.queuedMs;
     this.ttftMs = request.ttftMs;
     this.durationMs = request.durationMs;
     this.usage = request.usage;
-    this.costUsd = request.usage?.costUsd ?? null;
+    this.cache = request.cache;
+    // No upstream was asked: that is free, and not unpriced.
+    this.costUsd = isFromCache(request) ? 0 : (request.usage?.costUsd ?? null);
+    this.rateLimits = request.account && tightest(request.account.states);
     this.outcome = request.outcome;
     this.#request = request;
   }

@@ -1,7 +1,9 @@
+import type { Directory } from "../access/directory.js";
 import type { DeploymentOptions } from "../deployments/options.js";
 import type { CooldownOption } from "../health/options.js";
 import type { Clock } from "../internal/clock.js";
 import type { Random } from "../internal/random.js";
+import type { Ledger } from "../ledger/ledger.js";
 import type { Plugin } from "../plugins/plugin.js";
 import type { AnthropicOptions } from "../providers/anthropic/options.js";
 import type { BedrockOptions } from "../providers/bedrock/options.js";
@@ -9,7 +11,11 @@ import type { GeminiOptions } from "../providers/gemini/options.js";
 import type { OllamaOptions } from "../providers/ollama/options.js";
 import type { Provider } from "../providers/provider.js";
 import type { SimulatedOptions } from "../providers/simulated/options.js";
+import type { AffinityOption } from "../routing/affinity/options.js";
 import type { FallbackOption, StrategyOption } from "../routing/options.js";
+import type { QueueOption } from "../routing/queue/options.js";
+import type { Store } from "../stores/store.js";
+import type { PricesOptions, TokenCounting } from "../tokens/options.js";
 import type { TimeoutOptions } from "../transport/options.js";
 import type { Transport } from "../transport/transport.js";
 
@@ -80,6 +86,12 @@ export interface GroupDefaults {
   readonly timeouts?: TimeoutOptions | undefined;
   /** When a deployment is left alone after failures, and for how long; `false`: never. */
   readonly cooldown?: CooldownOption | undefined;
+  /** A stream whose caller left is cancelled, or read to its end for at most 30 s, so that its cost is exact. @default "cancel" */
+  readonly onDisconnect?: "cancel" | "drain" | undefined;
+  /** Conversations go on where their prompt was read before, as far as load allows; an object says for how long. @default true */
+  readonly affinity?: AffinityOption | undefined;
+  /** With every deployment at its `maxParallel`, requests wait for a slot; `false`: they are refused at once. @default true */
+  readonly queue?: QueueOption | undefined;
 }
 
 /** A model group: the deployments that share the name callers use. */
@@ -122,6 +134,14 @@ export interface InputLimitOptions {
   readonly metadataValueLength?: number | undefined;
 }
 
+/** What happens while a store cannot be asked; plugins' claims have a policy of their own. */
+export interface StoreFailureOptions {
+  /** Rate and concurrency limits: refuse, go by this process's share, or let through. @default "local-share" */
+  readonly limits?: "closed" | "local-share" | "open" | undefined;
+  /** Hard budgets: refuse, allow 0.5 % of the budget per process, or let through and count. @default "closed" */
+  readonly budgets?: "closed" | "grace" | "open" | undefined;
+}
+
 /** What `new Router(…)` takes. Everything that is not named here is refused. */
 export interface RouterOptions {
   /** Model groups by the name callers use, at least one; a bare array of deployments is a group of defaults. */
@@ -132,6 +152,22 @@ export interface RouterOptions {
   readonly defaults?: GroupDefaults | undefined;
   /** Guards and observers, in the order in which a request meets them. @default [] */
   readonly plugins?: readonly Plugin[] | undefined;
+  /** Who may use which models, and how much. Without it principals are names only. */
+  readonly directory?: Directory | undefined;
+  /** Where limits and budgets are kept, for several processes together. Without it: in this process's memory. */
+  readonly store?: Store | undefined;
+  /** Where hard budgets are kept, if not in `store`: drawn in parts, so that a request rarely waits for it. */
+  readonly budgetStore?: Store | undefined;
+  /** Where every attempt that used tokens is booked. Without it: nowhere. */
+  readonly ledger?: Ledger | undefined;
+  /** What tokens cost where deployments do not say. */
+  readonly prices?: PricesOptions | undefined;
+  /** How prompts are counted before the upstream has: bytes / 4, or by `js-tiktoken`, which is loaded then. @default "estimate" */
+  readonly tokenCounting?: TokenCounting | undefined;
+  /** How long one answer of a store may take, in milliseconds, 5–60000. @default 50 */
+  readonly storeTimeoutMs?: number | undefined;
+  /** What happens to the limits and budgets of directory and deployments while their store cannot be asked. */
+  readonly onStoreFailure?: StoreFailureOptions | undefined;
   /** Bounds of what callers may send. */
   readonly inputLimits?: InputLimitOptions | undefined;
   /** Body fields that are passed on although they could steer where a request goes, by name. @default [] */

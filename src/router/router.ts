@@ -1,20 +1,29 @@
-import type { Principal } from "../plugins/plugin.js";
+import { type MetricsPage, metricsText, type Principal } from "../plugins/plugin.js";
 import type { ChatChunk, ChatCompletion, ChatRequest } from "../protocol/chat.js";
 import type { Completion, CompletionChunk, CompletionRequest } from "../protocol/completions.js";
 import type { EmbeddingReply, EmbeddingRequest } from "../protocol/embeddings.js";
 import type { ModelList } from "../protocol/models.js";
 import type { Operation } from "../protocol/operations.js";
 import { type BatchItem, type BatchOptions, type BatchResult, runBatch } from "./batch.js";
+import {
+  type BudgetHolder,
+  type BudgetSource,
+  type BudgetStatus,
+  budgetsOf,
+  budgetsOfPrincipal,
+  entryBudgets,
+} from "./budgets.js";
 import { type Answer, answerCall, type Call, type CallOptions, type CallTarget } from "./call.js";
 import { type Explanation, explain } from "./explain.js";
 import type { InputLimits } from "./input-limits.js";
+import { listModels } from "./list-models.js";
 import { parseOptions } from "./options.js";
 import { ReplyStream } from "./reply-stream.js";
 import type { ModelName, RouterOptions } from "./router-options.js";
 import type { RoutingRecord } from "./routing-record.js";
 import { runRequest } from "./run-request.js";
 import type { Runtime } from "./runtime.js";
-import { closeRuntime, openRuntime, reloadRuntime, startPlugins } from "./start.js";
+import { closeRuntime, openRuntime, reloadRuntime, startRuntime } from "./start.js";
 import { type RouterStatus, statusOf } from "./status.js";
 
 /** A promise that can also tell how the request was routed. */
@@ -59,7 +68,10 @@ export interface Embeddings<Model extends string> {
   create<Body extends EmbeddingRequest<Model>>(body: Body, options?: CallOptions): RoutedPromise<EmbeddingReply>;
 }
 export interface Models {
-  /** The names that callers may use: groups and aliases. Wildcard groups take more names than a list can hold. */
+  /**
+   * The names that callers may use: groups, aliases, and what wildcard groups with `discover` have now. Other wildcard
+   * groups take more names than a list can hold.
+   */
   list(options?: { readonly principal?: Principal | undefined }): Promise<ModelList>;
 }
 
@@ -74,7 +86,7 @@ export interface CloseOptions {
  * @typeParam Options - Inferred: a literal configuration makes unknown model names compile-time errors.
  * @throws {InvalidOptionsError} from the constructor, with every problem of the options.
  */
-export class Router<const Options extends RouterOptions = RouterOptions> implements CallTarget {
+export class Router<const Options extends RouterOptions = RouterOptions> implements CallTarget, BudgetSource {
   readonly chat: { readonly completions: ChatCompletions<ModelName<Options>> };
   readonly completions: Completions<ModelName<Options>>;
   readonly embeddings: Embeddings<ModelName<Options>>;
@@ -88,16 +100,21 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
     this.chat = { completions: { create: (body, callOptions) => this.#create("chat.completions", body, callOptions) } };
     this.completions = { create: (body, callOptions) => this.#create("completions", body, callOptions) };
     this.embeddings = { create: (body, callOptions) => this.#create("embeddings", body, callOptions) };
-    this.models = { list: async () => this.#listModels() };
+    this.models = { list: (listOptions) => listModels(this.#runtime, listOptions?.principal) };
     // An SDK takes the method alone: `new OpenAI({ fetch: router.fetch })`.
     this.fetch = this.fetch.bind(this);
     this.#runtime = openRuntime(parseOptions(options));
-    startPlugins(this.#runtime, this);
+    startRuntime(this.#runtime, this);
   }
 
   /** For this package's other entry points. @internal */
   [answerCall](call: Call): Promise<Answer> {
     return runRequest(this.#runtime, call);
+  }
+
+  /** For `GET /metrics`: what the first plugin that has metrics says of them. @internal */
+  [metricsText](): Promise<MetricsPage> | undefined {
+    return this.#runtime.snapshot.settings.plugins.find((plugin) => plugin[metricsText])?.[metricsText]?.();
   }
 
   /**
@@ -132,6 +149,25 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
   /** What is configured, what runs, and how each deployment does. */
   status(): RouterStatus {
     return statusOf(this.#runtime);
+  }
+
+  /**
+   * The budgets that the directory states for a principal, from the outermost level to the innermost, as they are now.
+   *
+   * @param options - `model`: also those that its levels state for this model alone.
+   * @throws {RouterError} `invalid_api_key`: a level is unknown, blocked or expired; `accounting_unavailable`: a store
+   *   does not answer.
+   */
+  budgets(
+    principal: Principal,
+    options?: { readonly model?: ModelName<Options> | undefined },
+  ): Promise<readonly BudgetStatus[]> {
+    return budgetsOfPrincipal(this.#runtime, principal, options?.model);
+  }
+
+  /** For this package's other entry points. @internal */
+  [entryBudgets](holders: readonly BudgetHolder[], tenant: string): Promise<readonly BudgetStatus[]> {
+    return budgetsOf(this.#runtime, holders, tenant);
   }
 
   /** The bounds of bodies that are in force: what HTTP handlers go by, unless their own options say otherwise. */
@@ -186,18 +222,6 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
     const withRouting = async () => ({ data: await data, routing: (await answer).routing });
     data.withRouting = withRouting;
     return data;
-  }
-
-  #listModels(): ModelList {
-    const { settings, createdAt } = this.#runtime.snapshot;
-    const names = [...settings.groups.values()].filter(({ isWildcard }) => !isWildcard).map(({ name }) => name);
-    const data = [...names, ...settings.aliases.keys()].map((id) => ({
-      id,
-      object: "model" as const,
-      created: Math.floor(createdAt / 1000),
-      owned_by: "switchyard",
-    }));
-    return { object: "list", data };
   }
 }
 

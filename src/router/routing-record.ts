@@ -1,7 +1,8 @@
 import type { ErrorCode } from "../errors/catalog.js";
 import type { Outcome } from "../errors/classify.js";
+import type { RateLimitStates } from "../errors/router-error.js";
 import type { ErrorClass } from "../errors/upstream-error.js";
-import type { RequestOutcome, SettledUsage } from "../plugins/plugin.js";
+import type { CacheStatus, RequestOutcome, SettledUsage } from "../plugins/plugin.js";
 import type { Exclusion } from "../routing/eligibility.js";
 
 /** One upstream call of a request. */
@@ -19,6 +20,8 @@ export interface AttemptRecord {
   readonly message: string | undefined;
   readonly durationMs: number;
   readonly ttftMs: number | undefined;
+  /** Prompt tokens that the deployment was expected to have in its cache when it was chosen; 0 without affinity. */
+  readonly matchedTokens: number;
 }
 
 /** Why a deployment of a group was not taken. */
@@ -44,13 +47,19 @@ export interface RoutingRecord {
   readonly excluded: readonly ExcludedDeployment[];
   /** Request fields that the serving provider does not know and that were left out. */
   readonly dropped: readonly string[];
+  /** How long it waited for a free slot, in milliseconds; 0 where there was one. */
+  readonly queuedMs: number;
   /** From the request's start to the first content; `undefined` before it, and for whole replies. */
   readonly ttftMs: number | undefined;
   /** `undefined` while a stream runs. */
   readonly durationMs: number | undefined;
   readonly usage: SettledUsage | undefined;
-  /** `null`: unpriced, or not known yet. */
+  /** `null`: unpriced, or not known yet. 0 where a cache answered. */
   readonly costUsd: number | null;
+  /** What is left of the caller's rate limits after this request was let in: the tightest of each kind. */
+  readonly rateLimits: RateLimitStates | undefined;
+  /** What a cache did for it; `undefined`: none was asked. */
+  readonly cache: CacheStatus | undefined;
   /** `undefined` while a stream runs. */
   readonly outcome: RequestOutcome | undefined;
   /** Resolves with the whole record when the request has ended, however it ends. Never rejects. */

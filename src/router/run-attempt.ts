@@ -1,11 +1,16 @@
+import type { Deployment } from "../deployments/deployment.js";
 import { badResponse, UpstreamError, unreachable } from "../errors/upstream-error.js";
 import { Cancellation } from "../internal/cancellation.js";
 import { leaveIterator } from "../internal/leave-iterator.js";
+import type { EmbeddingReply, EmbeddingRequest } from "../protocol/embeddings.js";
 import type { Chunk, Reply, RequestBody } from "../protocol/operations.js";
+import type { Usage } from "../protocol/usage.js";
 import type { AttemptContext, DirectUpstream, StreamDecoder, WireUpstream } from "../providers/provider.js";
 import type { Exchange, TransportResponse } from "../transport/transport.js";
+import { withinReserve } from "./amounts.js";
 import { Attempt } from "./attempt.js";
-import { finishReasonOf, outputLengthOf, usageOf } from "./reply-facts.js";
+import { callInBatches, embeddingBatches, inOrder, inputCount, type WireCall } from "./embedding-batches.js";
+import { finishReasonOf, outputLengthOf, repeatedTextOf, usageOf } from "./reply-facts.js";
 import type { Lease, RequestState } from "./request.js";
 import type { Runtime } from "./runtime.js";
 import { refuseEmptyFiltered, UpstreamStream } from "./stream.js";
@@ -43,17 +48,20 @@ export async function runAttempt(runtime: Runtime, request: RequestState, lease:
   try {
     const patched = bodyFor(attempt);
     const body = patched instanceof Promise ? await withinRequest(runtime, request, patched) : patched;
-    const { upstream } = attempt.deployment;
     // Guards may have taken their time.
     request.throwIfOver();
+    attempt.sentTier = (body as { service_tier?: unknown }).service_tier; // of whatever type the caller gave it
     attempt.begin();
     const begun =
-      upstream.kind === "wire"
-        ? await callWire(runtime, attempt, upstream, body)
-        : await callDirect(attempt, upstream, body);
+      attempt.context.operation === "embeddings"
+        ? // The operation tells the body's type.
+          await embed(runtime, attempt, body as EmbeddingRequest, (usage) => {
+            used = { usage, outputLength: 0 };
+          })
+        : await callUpstream(runtime, attempt, body);
     if (begun.kind === "source") {
       used = begun.source.summary;
-      const stream = new UpstreamStream(attempt, begun.source);
+      const stream = new UpstreamStream(attempt, begun.source, runtime.drains);
       await stream.commit();
       request.servedBy = attempt;
       return { kind: "stream", stream };
@@ -61,9 +69,10 @@ export async function runAttempt(runtime: Runtime, request: RequestState, lease:
     const { reply } = begun;
     const outputLength = outputLengthOf(reply);
     used = { usage: usageOf(reply), outputLength };
+    attempt.servedTier = "service_tier" in reply ? reply.service_tier : undefined;
     request.finishReason = finishReasonOf(reply);
     refuseEmptyFiltered(request, attempt.group, request.finishReason, outputLength);
-    attempt.succeed(used.usage, outputLength);
+    attempt.succeed(used.usage, outputLength, repeatedTextOf(reply));
     request.servedBy = attempt;
     return begun;
   } catch (thrown) {
@@ -77,11 +86,8 @@ export async function runAttempt(runtime: Runtime, request: RequestState, lease:
 function bodyFor(attempt: Attempt): RequestBody | Promise<RequestBody> {
   const { request, deployment } = attempt;
   const { guarded, snapshot } = request;
-  // Defaults are body fields by definition; the caller's own always win.
-  const body = hasFields(deployment.defaults)
-    ? ({ ...deployment.defaults, ...request.body } as RequestBody)
-    : request.body;
-  if (!guarded || !snapshot.plugins.hasBeforeAttempt) return body;
+  const whole = hasFields(deployment.defaults) ? withDefaults(deployment, request.body) : request.body;
+  if (!guarded || !snapshot.plugins.hasBeforeAttempt) return bounded(attempt, whole);
   const facts = {
     number: attempt.number,
     group: attempt.group.name,
@@ -89,7 +95,23 @@ function bodyFor(attempt: Attempt): RequestBody | Promise<RequestBody> {
     provider: deployment.provider.name,
     model: attempt.context.model,
   };
-  return snapshot.plugins.beforeAttempt(guarded, facts, body);
+  const patched = snapshot.plugins.beforeAttempt(guarded, facts, whole, attempt.traceHeaders);
+  return request.isBudgeted ? patched.then((body) => bounded(attempt, body)) : patched;
+}
+
+/** Where a hard budget applies, the answer may be no longer than what was reserved for it. */
+function bounded({ request, deployment, captured }: Attempt, body: RequestBody): RequestBody {
+  return request.isBudgeted ? withinReserve(request, deployment, captured, body) : body;
+}
+
+/** The caller's own fields always win; a cap on the answer has two names. */
+function withDefaults({ defaults }: Deployment, body: RequestBody): RequestBody {
+  // Defaults are body fields by definition.
+  const merged = { ...defaults, ...body } as RequestBody & Record<string, unknown>;
+  const { max_tokens: legacy, max_completion_tokens: most } = body as { [name: string]: unknown } & RequestBody;
+  if (legacy != null && most == null) delete merged.max_completion_tokens;
+  if (most != null && legacy == null) delete merged.max_tokens;
+  return merged;
 }
 
 function hasFields(record: Readonly<Record<string, unknown>>): boolean {
@@ -97,7 +119,52 @@ function hasFields(record: Readonly<Record<string, unknown>>): boolean {
   return false;
 }
 
-async function callWire(runtime: Runtime, attempt: Attempt, upstream: WireUpstream, body: RequestBody): Promise<Begun> {
+/** S1: what configuration says wins over what plugins add, and no plugin touches what a dialect needs. */
+function outboundHeaders({ deployment, traceHeaders }: WireCall, headers: Readonly<Record<string, string>>) {
+  if (traceHeaders.size > 0) return { ...Object.fromEntries(traceHeaders), ...headers, ...deployment.headers };
+  return hasFields(deployment.headers) ? { ...headers, ...deployment.headers } : headers;
+}
+
+function callUpstream(runtime: Runtime, attempt: Attempt, body: RequestBody): Promise<Begun> {
+  const { upstream } = attempt.deployment;
+  return upstream.kind === "wire" ? callWire(runtime, attempt, upstream, body) : callDirect(attempt, upstream, body);
+}
+
+/**
+ * Embeddings: as many calls as the upstream wants, and a vector for each input.
+ *
+ * @param onSpent - Gets what was used before a failure.
+ */
+async function embed(
+  runtime: Runtime,
+  attempt: Attempt,
+  body: EmbeddingRequest,
+  onSpent: (usage: Usage | undefined) => void,
+): Promise<Begun> {
+  const { upstream, maxEmbeddingInputs } = attempt.deployment;
+  const limits = upstream.kind === "wire" ? upstream.embeddingLimits?.(attempt.context) : undefined;
+  const batches = embeddingBatches(body, limits, maxEmbeddingInputs);
+  if (upstream.kind === "direct" || !batches) {
+    const begun = await callUpstream(runtime, attempt, body);
+    return { kind: "reply", reply: inOrder(embeddingsIn(begun), inputCount(body.input)) };
+  }
+  const callOne = async (call: WireCall, part: EmbeddingRequest) =>
+    embeddingsIn(await callWire(runtime, call, upstream, part));
+  return { kind: "reply", reply: await callInBatches(attempt, batches, callOne, onSpent) };
+}
+
+/** @throws {UpstreamError} bad response: a provider that a user wrote answers something else. */
+function embeddingsIn(begun: Begun): EmbeddingReply {
+  if (begun.kind === "reply" && "data" in begun.reply) return begun.reply;
+  throw badResponse("the answer has no embeddings");
+}
+
+async function callWire(
+  runtime: Runtime,
+  attempt: WireCall,
+  upstream: WireUpstream,
+  body: RequestBody,
+): Promise<Begun> {
   const { context, deployment, request } = attempt;
   const encoded = upstream.encode(body, context);
   request.dropped = encoded.dropped ?? [];
@@ -116,7 +183,7 @@ async function callWire(runtime: Runtime, attempt: Attempt, upstream: WireUpstre
     method,
     origin: upstream.origin,
     path,
-    headers: hasFields(deployment.headers) ? { ...headers, ...deployment.headers } : headers,
+    headers: outboundHeaders(attempt, headers),
     body: payload,
     partition: deployment.partition,
     isStrict: deployment.isolation === "strict",
@@ -172,7 +239,7 @@ async function renewedKey(apiKey: Promise<string>): Promise<string> {
 
 /** @throws {UpstreamError} anything but an answer in the form that was asked for. */
 async function checkResponse(
-  attempt: Attempt,
+  attempt: WireCall,
   upstream: WireUpstream,
   exchange: Exchange,
   response: TransportResponse,
@@ -221,9 +288,9 @@ function mediaType(header: string | undefined): string | undefined {
   return (end === -1 ? header : header.slice(0, end)).trim().toLowerCase();
 }
 
-/** Plugins transform chunks, whatever form the caller wants in the end. */
-function hasTransforms({ snapshot }: RequestState): boolean {
-  return snapshot.plugins.hasTransformStream;
+/** Plugins transform and observe chunks, whatever form the caller wants in the end. */
+function hasTransforms({ snapshot, content }: RequestState): boolean {
+  return snapshot.plugins.hasTransformStream || content !== undefined;
 }
 
 /** For dialects that have no text form of their own: each chunk is serialised. */

@@ -1,7 +1,9 @@
 import { RouterError } from "../errors/router-error.js";
 import { isPoisonRequest } from "../health/poison.js";
 import { backoffMs } from "../routing/backoff.js";
+import { awaitModels, isAwaitingModels } from "./await-models.js";
 import { choiceOf, choose, chooseAgain, chooseUntried } from "./choose.js";
+import { coverAttempt } from "./cover.js";
 import { errorOfAttempt, GroupFailure } from "./failure.js";
 import { pause } from "./pause.js";
 import { type AttemptFailure, type Lease, MAX_ATTEMPTS, type RequestState } from "./request.js";
@@ -19,6 +21,9 @@ import { type GroupInTurn, MAX_WAIT_MS, type Runtime } from "./runtime.js";
  */
 export async function runGroup(runtime: Runtime, request: RequestState, turn: GroupInTurn): Promise<AttemptAnswer> {
   turn.group.retryBudget.recordRequest(runtime.clock.now());
+  if (isAwaitingModels(turn)) await awaitModels(runtime, request, turn);
+  // Guards may have made the request a dearer one than was reserved for.
+  if (turn !== request.firstTurn || request.guarded?.isPatched) await coverAttempt(runtime, request, turn);
   const first = choose(runtime, request, turn);
   let lease = first instanceof Promise ? await first : first;
   for (let retry = 0; ; retry++) {
@@ -57,22 +62,27 @@ async function leaseForRetry(
   if (retry >= group.settings.retries || request.attempts.length >= MAX_ATTEMPTS) throw giveUp;
   request.throwIfOver();
 
+  await coverAttempt(runtime, request, turn);
   const spend = () => {
     if (!group.retryBudget.take(runtime.clock.now())) throw giveUp;
   };
   if (isCredentialStale) {
     spend();
-    return lease.candidate.health.isFull ? choose(runtime, request, turn) : chooseAgain(request, lease);
+    return chooseAgain(runtime, request, turn, lease);
   }
   if (verdict.another === "larger-window") {
     request.needsLargerWindowThan = deployment.contextWindow ?? request.promptTokens;
   }
-  if (verdict.another !== false && group.pool.hasUntried(choiceOf(runtime, request, group, false))) {
+  if (verdict.another !== false && group.pool.hasUntried(choiceOf(runtime, request, turn, false))) {
     spend();
-    const untried = chooseUntried(runtime, request, turn);
+    const untried = await chooseUntried(runtime, request, turn);
     if (untried) return untried;
   }
-  if (!verdict.sameAgain) throw giveUp;
+  if (!verdict.sameAgain) {
+    if (verdict.another === false || !isOtherBusy(runtime, request, turn)) throw giveUp;
+    spend();
+    return choose(runtime, request, turn);
+  }
 
   const waitMs = backoffMs(retry, failure.retryAfterMs, runtime.random);
   // A wait that cannot end in time is not begun.
@@ -80,6 +90,15 @@ async function leaseForRetry(
   spend();
   await pause(runtime, request, waitMs);
   return choose(runtime, request, turn);
+}
+
+/** Somebody else of the group may serve the request as soon as a slot is free. */
+function isOtherBusy(runtime: Runtime, request: RequestState, turn: GroupInTurn): boolean {
+  const { queue, pool } = turn.group;
+  if (!queue) return false;
+  return pool
+    .explain(choiceOf(runtime, request, turn, false))
+    .some(({ candidate, exclusion }) => exclusion === "at-max-parallel" && !request.tried.includes(candidate.id));
 }
 
 /** A second deployment failed in the same words, and both serve others: the request is at fault, not they (routing §5). */

@@ -2,6 +2,7 @@ import { RouterError, routerError } from "../errors/router-error.js";
 import { withheldCause } from "../internal/withheld-cause.js";
 import { admit, readBody } from "./admit.js";
 import type { Answer, Call } from "./call.js";
+import { RequestCapture } from "./content.js";
 import { answerEarly, deliver } from "./deliver.js";
 import { emitFallback } from "./events.js";
 import { failureOf, GroupFailure } from "./failure.js";
@@ -15,7 +16,8 @@ import { withinRequest } from "./within-request.js";
  * One request, from its arrival to its answer: admit → guards → for each group of the fallback chain, attempts → deliver.
  * Whatever was reserved is settled or released exactly once; a stream does so when it ends.
  *
- * @throws {RouterError} the request ended without an answer; it is settled then.
+ * @throws {RouterError} the request ended without an answer; it is settled then, or once the answer that nobody wants any
+ *   more has been read to its end.
  */
 export async function runRequest(runtime: Runtime, call: Call): Promise<Answer> {
   const request = new RequestState(runtime, call);
@@ -28,13 +30,18 @@ export async function runRequest(runtime: Runtime, call: Call): Promise<Answer> 
     const { guarded } = request;
     if (guarded) {
       const early = await withinRequest(runtime, request, request.snapshot.plugins.beforeRequest(guarded));
-      if (early) return await answerEarly(runtime, request, guarded, early.reply);
+      if (request.snapshot.plugins.wantsContent) request.content = new RequestCapture(guarded);
+      request.cache = early ? early.cache : guarded.cache;
+      if (early) {
+        request.answeredBy = early.plugin;
+        return await answerEarly(runtime, request, guarded, early.reply);
+      }
       if (guarded.isPatched) readBody(request, guarded.body);
       request.body = guarded.body;
       request.throwIfOver();
     }
 
-    let turn: GroupInTurn = { group: request.group, captured: request.captured };
+    let turn = request.firstTurn;
     for (;;) {
       request.visited.push(turn.group.name);
       try {
@@ -46,7 +53,7 @@ export async function runRequest(runtime: Runtime, call: Call): Promise<Answer> 
     }
   } catch (thrown) {
     const error = inOurWords(request, thrown);
-    settle(runtime, request, outcomeOf(request, error), error);
+    if (!request.endsLater) settle(runtime, request, outcomeOf(request, error), error);
     throw error;
   }
 }

@@ -2,13 +2,27 @@ import type { DeploymentHealth } from "../health/deployment-health.js";
 import type { GroupHealth } from "../health/group-health.js";
 import type { Clock } from "../internal/clock.js";
 import type { Random } from "../internal/random.js";
-import type { Limits } from "../limits/limits.js";
+import type { LedgerWriter } from "../ledger/ledger-writer.js";
+import type { Accounts } from "../limits/accounts.js";
+import type { DeploymentLimits } from "../limits/deployment-limits.js";
 import type { PluginRunner } from "../plugins/run-plugins.js";
+import type { PrefixMemory } from "../routing/affinity/prefix-memory.js";
 import type { CandidatePool } from "../routing/candidates.js";
+import type { GroupQueue } from "../routing/queue/group-queue.js";
 import type { RetryBudget } from "../routing/retry-budget.js";
 import type { Transport } from "../transport/transport.js";
+import type { Background } from "./background/background.js";
+import type { GroupModels } from "./background/discovery.js";
+import type { Drains } from "./drains.js";
 import type { Requests } from "./requests.js";
 import type { GroupSettings, Settings } from "./settings.js";
+
+/** What a request's past means in a group; `undefined`: nothing, because it has one deployment or does not want to know. */
+export interface GroupAffinitySettings {
+  /** Work that is saved, or a place that stays the same. */
+  readonly kind: "prefix" | "fingerprint";
+  readonly ttlMs: number;
+}
 
 /** A model group at work: its settings and what its requests share. */
 export interface GroupState {
@@ -17,6 +31,16 @@ export interface GroupState {
   readonly pool: CandidatePool;
   readonly health: GroupHealth;
   readonly retryBudget: RetryBudget;
+  /** Those who wait for a slot; `undefined`: nobody waits, who finds none is refused. */
+  readonly queue: GroupQueue | undefined;
+  /** Some deployment has rate limits of its own. */
+  readonly hasLimits: boolean;
+  /** Of these, some are those of several processes together. */
+  readonly sharesLimits: boolean;
+  /** Set where deployments of a wildcard group look for the models that they have. */
+  readonly models: GroupModels | undefined;
+  /** `undefined`: where its requests were served before does not matter. */
+  readonly affinity: GroupAffinitySettings | undefined;
 }
 
 /** A group whose turn it is for a request, with what its `*` stands for. */
@@ -55,8 +79,19 @@ export interface Runtime {
   readonly transport: Transport;
   /** The transport is ours to close, not the operator's. */
   readonly ownsTransport: boolean;
-  readonly limits: Limits;
+  readonly accounts: Accounts;
+  /** Of deployments that have some, by id; outlives reloads. */
+  readonly deploymentLimits: Map<string, DeploymentLimits>;
+  /** Prices that are still being loaded; `undefined`: what is to be known is known. */
+  pricesAreComing: Promise<void> | undefined;
+  /** What attempts used is booked here; `undefined`: nowhere. */
+  readonly ledger: LedgerWriter | undefined;
   readonly requests: Requests;
+  readonly drains: Drains;
+  /** What deployments have read, and whom they served; outlives reloads. */
+  readonly prefixes: PrefixMemory;
+  /** What is done without being asked: model lists, load signals, health checks. */
+  readonly background: Background;
   /** What was learned about each deployment and group, by id and name; outlives reloads. */
   readonly healths: Map<string, DeploymentHealth>;
   readonly groupHealths: Map<string, GroupHealth>;

@@ -1,13 +1,21 @@
+import type { Directory } from "../access/directory.js";
 import type { Deployment } from "../deployments/deployment.js";
 import type { NamedGroup, Registry } from "../deployments/registry.js";
 import type { CooldownSettings } from "../health/options.js";
 import type { Clock } from "../internal/clock.js";
 import type { Random } from "../internal/random.js";
+import type { Ledger } from "../ledger/ledger.js";
 import type { Plugin } from "../plugins/plugin.js";
+import type { AffinitySettings } from "../routing/affinity/options.js";
 import type { FallbackSettings, StrategySettings } from "../routing/options.js";
+import type { QueueSettings } from "../routing/queue/options.js";
+import type { Store } from "../stores/store.js";
+import type { CounterLoader } from "../tokens/counter.js";
+import type { PriceBook } from "../tokens/price-book.js";
 import type { TimeoutSettings } from "../transport/deadlines.js";
 import type { Transport } from "../transport/transport.js";
 import type { InputLimits } from "./input-limits.js";
+import type { DirectoryFailurePolicies, PrincipalRules } from "./principal-rules.js";
 
 /** The options of a router, parsed: complete, checked, and independent of the object that the caller gave. */
 export interface Settings {
@@ -28,6 +36,19 @@ export interface Settings {
   readonly inputLimits: InputLimits;
   /** Body fields that are let through although they would steer the router (S1). */
   readonly allowFields: ReadonlySet<string>;
+  /** Who may do what; `undefined`: principals are names only. */
+  readonly directory: Directory | undefined;
+  /** What the levels of principals state, as rules. */
+  readonly principalRules: PrincipalRules;
+  readonly onStoreFailure: DirectoryFailurePolicies;
+  /** Where limits and budgets are kept; `undefined`: in this process's memory. */
+  readonly store: Store | undefined;
+  /** Where hard budgets are kept; `undefined`: where limits are. */
+  readonly budgetStore: Store | undefined;
+  readonly storeTimeoutMs: number;
+  readonly ledger: Ledger | undefined;
+  readonly priceBook: PriceBook;
+  readonly counterLoader: CounterLoader;
   /** `undefined`: the runtime's own, made by whoever sends. */
   readonly transport: Transport | undefined;
   readonly clock: Clock;
@@ -50,4 +71,8 @@ export interface GroupSettings extends NamedGroup {
   readonly retries: number;
   readonly timeouts: TimeoutSettings;
   readonly cooldown: CooldownSettings;
+  /** What becomes of a stream whose caller left: ended, or read to its end. */
+  readonly onDisconnect: "cancel" | "drain";
+  readonly affinity: AffinitySettings;
+  readonly queue: QueueSettings;
 }

@@ -1,7 +1,7 @@
 import type { RouterError } from "../errors/router-error.js";
 import type { RequestOutcome } from "../plugins/plugin.js";
 import { emitSettled } from "./events.js";
-import type { RequestState } from "./request.js";
+import { isFromCache, type RequestState } from "./request.js";
 import type { Runtime } from "./runtime.js";
 import { closeRetired } from "./start.js";
 
@@ -16,12 +16,32 @@ export function settle(runtime: Runtime, request: RequestState, outcome: Request
     if (usage) leases.settle(usage);
     else leases.release();
   }
+  settleAccount(runtime, request);
   emitSettled(runtime, request, outcome, error);
   request.announce();
   const { snapshot } = request;
   snapshot.running -= 1;
   if (snapshot.isRetired && snapshot.running === 0) void closeRetired(runtime, snapshot);
   runtime.requests.noteEnded(request, outcome);
+}
+
+/**
+ * What the attempts used is booked first, then the reservation is ended: whoever finds the one without the other, because
+ * this process died in between, ends it with what was booked (R27). The ledger's writer sees to it that the reservation
+ * does not wait for a ledger that hangs (R12).
+ */
+function settleAccount({ ledger }: Runtime, request: RequestState): void {
+  const { account, bookings, charged } = request;
+  const end = () =>
+    account?.end({
+      // A cached answer costs no tokens, but it is a request like any other.
+      isAttempted: request.attempts.length > 0 || isFromCache(request),
+      tokens: charged.tokens,
+      costNanoUsd: charged.nanoUsd,
+      deployment: request.servedBy?.deployment.id,
+    });
+  if (ledger && bookings.length > 0) ledger.write(bookings, end);
+  else end();
 }
 
 /** How a request that throws `error` to its caller has ended (R1). */

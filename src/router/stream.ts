@@ -1,9 +1,11 @@
-import { type RouterError, routerError } from "../errors/router-error.js";
+import { RouterError, routerError } from "../errors/router-error.js";
 import { UpstreamError } from "../errors/upstream-error.js";
+import { type Deferred, deferred } from "../internal/deferred.js";
 import type { Chunk } from "../protocol/operations.js";
 import type { StreamSummary } from "../providers/provider.js";
 import type { Attempt } from "./attempt.js";
 import type { AnswerStream } from "./call.js";
+import type { Drain, Drains } from "./drains.js";
 import { interrupted } from "./failure.js";
 import type { RequestState } from "./request.js";
 import type { GroupState } from "./runtime.js";
@@ -29,11 +31,24 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
   /** Met while chunks before it were still to be delivered. */
   #pendingError: RouterError | undefined;
   #stopListening = () => {};
+  /** Where the group reads answers to their end although nobody waits for them: the read that is under way. */
+  #reading: Promise<boolean> | undefined;
+  /** Rejects a pending read of the consumer, which the upstream is to know nothing of. */
+  readonly #left: Deferred<never> | undefined;
+  #drain: Drain | undefined;
+  #afterDrain: (() => void) | undefined;
 
   constructor(
     private readonly attempt: Attempt,
     private readonly source: UpstreamSource<Chunk | string>,
-  ) {}
+    drains: Drains,
+  ) {
+    if (attempt.group.settings.onDisconnect !== "drain") return;
+    this.#drains = drains;
+    this.#left = deferred();
+    this.#left.promise.catch(() => {});
+  }
+  readonly #drains: Drains | undefined;
 
   get summary(): StreamSummary {
     return this.source.summary;
@@ -56,6 +71,7 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     refuseEmptyFiltered(request, attempt.group, finishReason, outputLength);
     attempt.firstToken();
     attempt.deadlines.pause();
+    if (this.#drains) attempt.leaveCancellation();
     // From here on nobody may be reading when one of these comes, so they are not left to the next read.
     const onExpired = (error: unknown) => this.#abandon(error);
     attempt.onExpired = onExpired;
@@ -89,7 +105,8 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     deadlines.resume();
     try {
       while (batch.length === 0 && !this.#isSourceAtEnd) {
-        this.#isSourceAtEnd = !(await this.source.read(batch));
+        const read = this.source.read(batch);
+        this.#isSourceAtEnd = !(await (this.#left ? this.#leaveable(read, this.#left.promise) : read));
       }
     } catch (thrown) {
       return this.#break(thrown, batch);
@@ -98,6 +115,12 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     else deadlines.pause();
     if (this.#isLeft) return undefined;
     return batch.length > 0 ? batch : undefined;
+  }
+
+  /** A read that whoever leaves need not wait for: it goes on for the drain. */
+  #leaveable(read: Promise<boolean>, left: Promise<never>): Promise<boolean> {
+    this.#reading = read;
+    return Promise.race([read, left]);
   }
 
   /** The upstream failed after the commit point: what came before is delivered, then the error, once (R5). */
@@ -127,8 +150,10 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
 
   /** The caller's signal aborts, the router closes, or a deadline passes, wherever the stream is. */
   #abandon(reason: unknown): void {
+    this.#drain?.stop(reason);
     if (this.#isEnded) return;
     const { attempt, source } = this;
+    if (this.#beginsDrain(reason)) return;
     attempt.cancelUpstream(reason);
     // R1: the outcome is fixed once the last content was handed over.
     if (source.summary.isComplete && this.#held.length === 0) {
@@ -143,6 +168,60 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     this.#pendingError = error;
     this.error = error;
     this.#tellEnd(outcomeOf(error), error);
+  }
+
+  /**
+   * The caller left: reads on for a while, so that what the answer costs is known exactly (R13).
+   * @returns false: it is not to be, or too many are read to their end already.
+   */
+  #beginsDrain(reason: unknown): boolean {
+    const { attempt, source } = this;
+    const { request } = attempt;
+    const isComplete = source.summary.isComplete && this.#held.length === 0;
+    if (!this.#drains || isComplete || !request.cancellation.isCancelled || isDraining(reason)) return false;
+    const drain = this.#drains.begin((why) => attempt.cancelUpstream(why));
+    if (!drain) return false;
+    this.#drain = drain;
+    this.#isEnded = true;
+    this.#stopListening();
+    this.#held = [];
+    this.error = request.cancelled();
+    this.#pendingError = this.error;
+    attempt.deadlines.resume();
+    this.#left?.reject(this.error);
+    void this.#readOn(drain);
+    return true;
+  }
+
+  async #readOn(drain: Drain): Promise<void> {
+    const { attempt, source } = this;
+    try {
+      let isMore = this.#isSourceAtEnd ? false : ((await this.#reading) ?? true);
+      while (isMore) isMore = await source.read([]);
+      attempt.succeed(source.summary.usage, source.summary.outputLength, repeatedText(source.summary));
+    } catch (thrown) {
+      attempt.cancelUpstream(thrown);
+      attempt.fail(thrown, source.summary);
+    }
+    drain.end();
+    this.#tellEnd("cancelled", this.error);
+    this.#afterDrain?.();
+  }
+
+  /** Runs it once the answer has been read to its end for nobody. @returns false: nothing is read, and it is not run. */
+  afterDrain(run: () => void): boolean {
+    if (!this.#drain?.isRunning) return false;
+    this.#afterDrain = run;
+    return true;
+  }
+
+  /** Nobody reads on, for a reason that is not the caller's: the request itself goes on to its own end. */
+  leave(): void {
+    this.#isLeft = true;
+    if (this.#isEnded) return;
+    this.#held = [];
+    const requestId = this.attempt.request.id;
+    this.#abandon(routerError("cancelled", { message: "The answer was not wanted any more.", requestId }));
   }
 
   cancel(): void {
@@ -172,10 +251,16 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     this.#stopListening();
     const { summary } = this.source;
     this.attempt.request.finishReason = summary.finishReason;
-    this.attempt.succeed(summary.usage, summary.outputLength);
+    this.attempt.succeed(summary.usage, summary.outputLength, repeatedText(summary));
     this.#tellEnd("succeeded");
   }
 }
+
+/** What the next turn repeats of the answer: templates leave reasoning out, and with it the cache does not fit. */
+const repeatedText = ({ hasReasoning, text }: StreamSummary) => (hasReasoning ? "" : text);
+
+/** The router closes: it waits for nothing. */
+const isDraining = (reason: unknown) => RouterError.isRouterError(reason) && reason.code === "draining";
 
 /** `cancelled` by the caller; everything else that breaks a begun stream interrupts it. */
 function outcomeOf(error: RouterError): "cancelled" | "interrupted" {

@@ -62,6 +62,11 @@ export class AttemptDeadlines {
     this.#tighten();
   }
 
+  /** Is there a connection, or has there been one? */
+  get isConnected(): boolean {
+    return this.#phase !== "connecting";
+  }
+
   /** There is a connection: from now on the answer is waited for. */
   connected(): void {
     if (this.#phase !== "connecting") return;

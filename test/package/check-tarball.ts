@@ -45,12 +45,15 @@ if (inProcess.status !== 200) throw new Error("no models in process");
 const upstream = await startFakeUpstream();
 await upstream.close();
 await router.close();
+// Without either client installed: the store takes yours.
+if (redisStore({ evalsha() {}, eval() {} }).name !== "redis") throw new Error("no store");
 console.log("ok");`;
   writeFileSync(
     join(project, "esm.mjs"),
     `import { Router } from "llm-switchyard";
 import { createHandler } from "llm-switchyard/http";
 import { startFakeUpstream } from "llm-switchyard/testing";
+import { redisStore } from "llm-switchyard/redis";
 ${body}`,
   );
   writeFileSync(
@@ -58,6 +61,7 @@ ${body}`,
     `const { Router } = require("llm-switchyard");
 const { createHandler } = require("llm-switchyard/http");
 const { startFakeUpstream } = require("llm-switchyard/testing");
+const { redisStore } = require("llm-switchyard/redis");
 (async () => {${body}
 })();`,
   );

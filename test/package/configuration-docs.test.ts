@@ -6,7 +6,7 @@ import { deploymentSchema, type ProviderName } from "../../src/deployments/optio
 import { defaultCooldown } from "../../src/health/options.js";
 import { knownProviders } from "../../src/providers/registry.js";
 import { inputLimitsSchema } from "../../src/router/input-limits.js";
-import { groupDefaultsSchema, groupSchema, routerSchema } from "../../src/router/options.js";
+import { groupDefaultsSchema, groupSchema, onStoreFailureSchema, routerSchema } from "../../src/router/options.js";
 import { noFallbacks } from "../../src/routing/options.js";
 import { strategyNames } from "../../src/routing/strategies/index.js";
 import { priceSchema } from "../../src/tokens/options.js";
@@ -33,6 +33,7 @@ const { isEnabled: _isEnabled, ...cooldown } = defaultCooldown;
 
 const schemas: Record<string, Options> = {
   "## Router": optionsOf(routerSchema),
+  "### Store failures": optionsOf(onStoreFailureSchema),
   "## Groups": optionsOf(groupSchema),
   "## Fallbacks": withDefaults(noFallbacks),
   "## Deployments": optionsOf(deploymentSchema),

@@ -21,9 +21,13 @@ const LAYERS: Record<string, number> = {
   routing: 5,
   plugins: 6,
   router: 7,
+  auth: 7,
   http: 8,
+  telemetry: 8,
   testing: 8,
   "ai-sdk": 8,
+  redis: 8,
+  postgres: 8,
   litellm: 8,
 };
 
@@ -79,6 +83,16 @@ describe("the layers of src/", () => {
       return (LAYERS[source] ?? -1) <= (LAYERS[target] ?? 99);
     });
     expect(wrong.map(({ from, to }) => `${from} → ${to}`)).toEqual([]);
+  });
+
+  it("keep dialects apart: what they share is in providers/shared/", () => {
+    const dialectOf = (path: string) => /^providers\/([^/]+)\//.exec(path)?.[1];
+    const crossing = inner.flatMap(({ from, to }) => {
+      const [source, target] = [dialectOf(from), dialectOf(to)];
+      return source && target && source !== target && target !== "shared" ? [`${source} → ${target}`] : [];
+    });
+    // Ollama's servers also speak OpenAI's dialect.
+    expect([...new Set(crossing)]).toEqual(["ollama → openai"]);
   });
 
   it("have no import cycles between files", () => {

@@ -39,6 +39,7 @@ describe("checkBody", () => {
   it("tells the router what it needs to know of a plain chat", () => {
     expect({ ...chat() }).toEqual({
       model: "m",
+      choices: 1,
       isStreaming: false,
       includeUsage: false,
       features: 0,

@@ -74,6 +74,62 @@ function only(settings: Settings, name = "chat") {
   return first;
 }
 
+describe("the upkeep of a deployment", () => {
+  const engine = (over: object = {}) => ({ provider: "vllm", baseUrl: "http://gpu:8000/v1", model: "*", ...over });
+  const upkeepOf = (over: object) => only(parseOptions({ models: { "gpu/*": [engine(over)] } }), "gpu/*").upkeep;
+  const problemOf = (over: object) => problem({ models: { "gpu/*": [engine(over)] } });
+
+  it("is nothing unless it is asked for", () => {
+    const nothing = { discover: undefined, loadSignals: undefined, healthProbe: undefined };
+    expect(upkeepOf({})).toEqual(nothing);
+    expect(upkeepOf({ discover: false, loadSignals: false, healthProbe: false })).toEqual(nothing);
+  });
+
+  it("has intervals of its own, and the addresses of the engine", () => {
+    expect(upkeepOf({ discover: true, loadSignals: true, healthProbe: true })).toMatchObject({
+      discover: { intervalMs: 60_000 },
+      loadSignals: { intervalMs: 2_000, request: { method: "GET", path: "/metrics" } },
+      healthProbe: { method: "GET", path: "/health" },
+    });
+    const own = { discover: { intervalMs: 5_000 }, loadSignals: { intervalMs: 500, url: "https://m:9/x?y=1" } };
+    expect(upkeepOf(own)).toMatchObject({
+      discover: { intervalMs: 5_000 },
+      loadSignals: { intervalMs: 500, request: { origin: "https://m:9", path: "/x?y=1" } },
+    });
+    expect(upkeepOf({ discover: {}, loadSignals: {} })).toMatchObject({
+      discover: { intervalMs: 60_000 },
+      loadSignals: { intervalMs: 2_000 },
+    });
+  });
+
+  it.each([
+    [{ discover: 1 }, "discover: expected true, false, or { intervalMs }"],
+    [{ discover: { intervalMs: 999 } }, "discover.intervalMs: expected at least 1000"],
+    [{ discover: { every: 5_000 } }, "discover.every: unknown option"],
+    [{ discover: true, model: "llama" }, "discover: looks for the models that `*` stands for"],
+    [{ discover: true, provider: "simulated", baseUrl: undefined }, 'discover: the provider "simulated" has no list'],
+    [{ loadSignals: 1 }, "loadSignals: expected true, false, or { intervalMs, url }"],
+    [{ loadSignals: { intervalMs: 249 } }, "loadSignals.intervalMs: expected at least 250"],
+    [{ loadSignals: true, provider: "localai" }, 'loadSignals: the provider "localai" has no metrics'],
+    [{ loadSignals: true, provider: "gpustack" }, "loadSignals: needs `url`"],
+    [{ loadSignals: { url: "worker:10151" } }, "loadSignals.url: expected an http or https URL"],
+    [{ loadSignals: { url: "http://u:p@worker/" } }, "loadSignals.url: expected an http or https URL"],
+    [{ loadSignals: { url: "http://worker/#x" } }, "loadSignals.url: expected an http or https URL"],
+    [{ healthProbe: { intervalMs: 1 } }, "healthProbe: expected a boolean"],
+    [
+      { healthProbe: true, provider: "simulated", baseUrl: undefined },
+      'healthProbe: the provider "simulated" has no way',
+    ],
+  ])("refuses %j", (over, expected) => {
+    expect(problemOf(over)).toContain(`models["gpu/*"][0].${expected}`);
+  });
+
+  it("of a fixed model is possible, too", () => {
+    const options = { models: { chat: [engine({ model: "llama", loadSignals: true, healthProbe: true })] } };
+    expect(only(parseOptions(options)).upkeep).toMatchObject({ loadSignals: { intervalMs: 2_000 } });
+  });
+});
+
 describe("parseOptions", () => {
   it("completes a bare list of deployments", () => {
     const settings = parseOptions({ models: { chat: [aDeployment()] } });
@@ -134,7 +190,7 @@ describe("parseOptions", () => {
             }),
           ],
           strategy,
-          fallbacks: { onError: ["backup"], onContentPolicy: ["backup"] },
+          fallbacks: { onError: ["backup"], onContentPolicy: ["backup"], onBudget: ["backup"] },
           retries: 0,
           timeouts: { totalMs: 1_000 },
           cooldown: { failures: 1 },
@@ -153,7 +209,12 @@ describe("parseOptions", () => {
     const chat = group(settings);
     expect(chat.timeouts).toMatchObject({ connectMs: 2_000, totalMs: 1_000 });
     expect([chat.retries, group(settings, "backup").retries]).toEqual([0, 1]);
-    expect(chat.fallbacks).toEqual({ onError: ["backup"], onContextWindow: [], onContentPolicy: ["backup"] });
+    expect(chat.fallbacks).toEqual({
+      onError: ["backup"],
+      onContextWindow: [],
+      onContentPolicy: ["backup"],
+      onBudget: ["backup"],
+    });
     expect(chat.strategy.create()).toBe(strategy);
     expect(settings.plugins[0]).toBe(plugin);
     expect(settings.transport).toBe(transport);
@@ -364,14 +425,27 @@ describe("parseOptions", () => {
       expect(problem(options)).toBe(expected);
     });
 
-    it.each(["rpm", "tpm", "discover", "hedge", "queue", "spillMs", "midStream", "affinity", "onDisconnect"])(
-      "`%s`, which does not exist, as unknown, wherever it stands",
-      (name) => {
-        expect(problem(withDeployment({ [name]: 1 }))).toMatch(
-          new RegExp(`^models\\.chat\\[0\\]\\.${name}: unknown option`),
-        );
-        expect(problem(withGroup({ [name]: 1 }))).toMatch(new RegExp(`^models\\.chat\\.${name}: unknown option`));
-        expect(problem({ ...withGroup({}), [name]: 1 })).toMatch(new RegExp(`^${name}: unknown option`));
+    it.each(["hedge", "spillMs", "midStream"])("`%s`, which does not exist, as unknown, wherever it stands", (name) => {
+      expect(problem(withDeployment({ [name]: 1 }))).toMatch(
+        new RegExp(`^models\\.chat\\[0\\]\\.${name}: unknown option`),
+      );
+      expect(problem(withGroup({ [name]: 1 }))).toMatch(new RegExp(`^models\\.chat\\.${name}: unknown option`));
+      expect(problem({ ...withGroup({}), [name]: 1 })).toMatch(new RegExp(`^${name}: unknown option`));
+    });
+
+    it.each([
+      [{ queue: { maxLength: 0 } }, /^models\.chat\.queue\.maxLength: /],
+      [{ queue: { maxWaitMs: 700_000 } }, /^models\.chat\.queue\.maxWaitMs: /],
+      [{ queue: { maxLenght: 5 } }, /^models\.chat\.queue\.maxLenght: unknown option; did you mean "maxLength"\?/],
+      [{ queue: "on" }, /^models\.chat\.queue: /],
+    ])("a queue such as %j", (group, expected) => {
+      expect(problem(withGroup(group))).toMatch(expected);
+    });
+
+    it.each([{}, { shared: true }, { shared: true, ttftTargetMs: 100 }, { max: 0 }, { max: 4, ttftTargetMs: 0 }])(
+      "a `maxParallel` such as %j",
+      (maxParallel) => {
+        expect(problem(withDeployment({ maxParallel }))).toMatch(/^models\.chat\[0\]\.maxParallel/);
       },
     );
 
@@ -615,6 +689,7 @@ describe("parseOptions", () => {
         onError: ["backup"],
         onContextWindow: ["backup"],
         onContentPolicy: [],
+        onBudget: [],
       });
     });
     it("aliases are replaced by what they stand for", () => {
