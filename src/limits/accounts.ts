@@ -371,13 +371,15 @@ export class Accounts {
       held.hint ??= answer.hint;
       this.#noteEpoch(backend, answer.cooldownEpoch);
       const softBudgets = asked.filter(({ rule }) => rule.kind === "budget" && !rule.isHard);
+      const hasSlots = limits.some(({ kind }) => kind === "slots");
       held.endings.push(({ isAttempted, tokens, costNanoUsd, deployment }) => {
         const use = { requests: isAttempted ? 1 : 0, tokens, costNanoUsd };
-        settlements.add({ id, partition, ...use, fingerprint, deployment }, (settled) => {
+        const onAnswer = (settled: SettlementAnswer) => {
           // Also where whoever found it expired has ended it meanwhile.
           if (settled.result === "corrected" || settled.result === "duplicate") this.#options.onCorrected(id);
           if (softBudgets.length > 0) this.#warn(softBudgets, settled);
-        });
+        };
+        settlements.add({ id, partition, ...use, fingerprint, deployment }, onAnswer, hasSlots);
       });
       held.extenders.push(async (tokens, costNanoUsd) => {
         try {
@@ -443,8 +445,9 @@ export class Accounts {
     const partition = store.isSharded ? `group:${ask.group}` : "all";
     const wallNow = clock.wallNow();
     const amounts = { ...NO_AMOUNTS, tokens: ask.tokens };
+    const hasSlots = candidates.some(({ rules }) => rules.some(({ kind }) => kind === "parallel"));
     const end = (isAttempted: boolean, tokens: number) =>
-      settlements.add({ id, partition, requests: isAttempted ? 1 : 0, tokens, costNanoUsd: 0 });
+      settlements.add({ id, partition, requests: isAttempted ? 1 : 0, tokens, costNanoUsd: 0 }, undefined, hasSlots);
     // Outside the call: a mistake of ours in here is no failure of the store.
     const question = {
       id,

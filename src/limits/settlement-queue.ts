@@ -47,7 +47,8 @@ export class SettlementQueue {
     return this.#pending.length;
   }
 
-  add(settlement: Settlement, onAnswer?: (answer: SettlementAnswer) => void): void {
+  /** @param isUrgent - It frees a slot, which the same caller's next request may need: it waits for no others. */
+  add(settlement: Settlement, onAnswer?: (answer: SettlementAnswer) => void, isUrgent = false): void {
     const { store } = this.#options;
     if (!store.isShared) {
       let answers: ReturnType<Store["settle"]>;
@@ -69,17 +70,17 @@ export class SettlementQueue {
       );
       return;
     }
-    this.#keep({ settlement, onAnswer });
+    this.#keep({ settlement, onAnswer }, isUrgent);
   }
 
-  #keep(pending: Pending): void {
+  #keep(pending: Pending, isUrgent = false): void {
     if (this.#pending.length >= MAX_PENDING) {
       this.#pending.shift();
       this.#options.onDropped(1);
     }
     this.#pending.push(pending);
     if (this.#isClosed) void this.#flushOnce();
-    else if (this.#pending.length >= MAX_BATCH && this.#pauseMs === GATHER_MS) void this.flush();
+    else if ((isUrgent || this.#pending.length >= MAX_BATCH) && this.#pauseMs === GATHER_MS) void this.flush();
     else this.#wakeIn(this.#pauseMs);
   }
 

@@ -172,7 +172,7 @@ describeWithRedis("accounts on servers", () => {
     it("F8, R14: Redis that hangs, dies, flaps and forgets: limits go on by their share, and everything is given back", async () => {
       const client = aClient();
       const store = redisStore(client, { prefix: `chaos-${count++}` });
-      const router = routerOn(store, { rpm: 1_000_000, maxParallel: 100 });
+      const router = routerOn(store, { rpm: 1_000_000, maxParallel: 1_000 });
       const faults: [string, () => unknown, () => unknown][] = [
         ["hangs", () => redis.pause(), () => redis.resume()],
         ["dies", () => redis.kill(), () => redis.start()],

@@ -57,6 +57,15 @@ describe("settlements that wait for their store", () => {
     expect(budget()).toMatchObject({ spentNanoUsd: 10, reservedNanoUsd: 0 });
   });
 
+  it("what frees a slot waits for no others", async () => {
+    const { clock, store, queue, hold } = aQueue();
+    hold("r");
+    queue.add(settlement("r"), undefined, true);
+    expect(store.calls.settle).toBe(1);
+    await clock.advance(0);
+    expect(queue.size).toBe(0);
+  });
+
   it("does not wait with a full batch, and sends at most 256 at once", async () => {
     const batches: number[] = [];
     const { clock, queue } = aQueue((store) => ({
