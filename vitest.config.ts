@@ -1,4 +1,4 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
 
 const src = (path: string) => new URL(`./src/${path}`, import.meta.url).pathname;
 
@@ -17,6 +17,8 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
+    // Many processes over real servers, minutes of them: `npm run test:servers`.
+    exclude: [...configDefaults.exclude, "test/integration/{kill,accounting-servers}.test.ts"],
     setupFiles: ["test/support/seed.ts"],
     testTimeout: 15_000,
     hookTimeout: 15_000,
