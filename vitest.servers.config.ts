@@ -5,14 +5,12 @@ import base from "./vitest.config.js";
 export default defineConfig({
   resolve: base.resolve ?? {},
   test: {
-    include: ["test/integration/{kill,accounting-servers}.test.ts"],
+    include: ["test/integration/{kill,accounting-servers,limit-bounds}.test.ts"],
     setupFiles: ["test/support/seed.ts"],
     testTimeout: 15_000,
     hookTimeout: 15_000,
     maxWorkers: 1,
     // Real time on a shared machine: a pause of the machine is told from a defect by whether it happens again.
     retry: 2,
-    // Clients of servers that are killed may reject behind everybody's back; what requests see is asserted.
-    dangerouslyIgnoreUnhandledErrors: true,
   },
 });

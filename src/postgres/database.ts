@@ -6,9 +6,16 @@ export interface PostgresQueryable {
   query(text: string, values?: unknown[]): Promise<{ readonly rows: readonly unknown[] }>;
 }
 
+/** What is used of a connection of a `Pool` of `pg`. */
+export interface PostgresConnection extends PostgresQueryable {
+  release(destroy?: Error | boolean): void;
+  on?(event: "error", listener: (error: Error) => void): unknown;
+  removeListener?(event: "error", listener: (error: Error) => void): unknown;
+}
+
 /** What is used of a `Pool` of `pg`. */
 export interface PostgresPool extends PostgresQueryable {
-  connect(): Promise<PostgresQueryable & { release(destroy?: Error | boolean): void }>;
+  connect(): Promise<PostgresConnection>;
 }
 
 /** What is used of a `PGlite`. */
@@ -103,6 +110,12 @@ function transactionsOf(
 async function onPool<T>(pool: PostgresPool, run: (connection: PostgresQueryable) => Promise<T>): Promise<T> {
   const connection = await pool.connect();
   let failure: Error | undefined;
+  // A pool listens to the connections that it has. One that is lent and is cut while nothing is asked of it tells nobody
+  // else, and an event of that name without a listener ends the process (R8).
+  const onError = (error: Error) => {
+    failure = error;
+  };
+  connection.on?.("error", onError);
   try {
     await connection.query("begin");
     const result = await run(connection);
@@ -117,6 +130,7 @@ async function onPool<T>(pool: PostgresPool, run: (connection: PostgresQueryable
     }
     throw error;
   } finally {
+    connection.removeListener?.("error", onError);
     connection.release(failure);
   }
 }

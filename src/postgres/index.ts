@@ -9,7 +9,7 @@ import { postgresDirectoryStore } from "./postgres-directory-store.js";
 import { postgresLedger } from "./postgres-ledger.js";
 import { postgresStore } from "./postgres-store.js";
 
-export type { EmbeddedPostgres, PostgresPool, PostgresQueryable } from "./database.js";
+export type { EmbeddedPostgres, PostgresConnection, PostgresPool, PostgresQueryable } from "./database.js";
 
 export interface PostgresOptions {
   /** Where the tables are: up to 63 lower-case letters, digits and underscores. @default "switchyard" */

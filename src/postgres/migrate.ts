@@ -1,8 +1,9 @@
 import { InvalidOptionsError } from "../errors/router-error.js";
+import { SETTLED_MS } from "../stores/store.js";
 import type { Ask, Database } from "./database.js";
 import { directoryTables } from "./directory-tables.js";
 import { ledgerTables } from "./ledger-tables.js";
-import { storeFunctions } from "./store-functions.js";
+import { settleFunction, storeFunctions } from "./store-functions.js";
 import { storeTables } from "./store-tables.js";
 
 /** Building an index may take its time; waiting for another process that builds it, too. */
@@ -14,6 +15,8 @@ const TIMEOUT_MS = 10 * 60_000;
  */
 const LAYOUTS: readonly ((schema: string) => readonly string[])[] = [
   (schema) => [...storeTables(schema), ...storeFunctions(schema), ...ledgerTables(schema), ...directoryTables(schema)],
+  // Settled reservations are remembered as long as in the other stores.
+  (schema) => [settleFunction(schema, SETTLED_MS)],
 ];
 
 /**

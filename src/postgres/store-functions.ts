@@ -14,6 +14,104 @@ const PURGED_BY_SWEEP = 1_000;
 const OPTIONS = "language plpgsql set lock_timeout = '2s'";
 
 /**
+ * Ends reservations.
+ *
+ * @param settledMs - How long one that had not expired is remembered.
+ */
+export const settleFunction = (
+  schema: string,
+  settledMs: number,
+): string => `create or replace function ${schema}.settle(p_settlements jsonb, p_now bigint) returns text ${OPTIONS} as $body$
+  declare
+    now_ms bigint;
+    settlement jsonb;
+    reservation ${schema}.reservations;
+    charge jsonb;
+    accounts ${schema}.accounts[];
+    account ${schema}.accounts;
+    actual bigint;
+    budgets jsonb;
+    answers jsonb := '[]';
+  begin
+    perform from ${schema}.reservations
+    where id in (select each_one ->> 'id' from jsonb_array_elements(p_settlements) as each_one)
+    order by id for update;
+    -- Slots are given back without: whoever counts them at this moment may count one too many, never one too few.
+    accounts := ${schema}.lock_accounts(coalesce((
+      select jsonb_agg(held.charge)
+      from ${schema}.reservations, jsonb_array_elements(charges) as held (charge)
+      where id in (select each_one ->> 'id' from jsonb_array_elements(p_settlements) as each_one)
+        and held.charge ->> 'kind' <> 'slots'
+    ), '[]'));
+    now_ms := ${schema}.time_ms(p_now);
+    for settlement in select * from jsonb_array_elements(p_settlements) loop
+      select * into reservation from ${schema}.reservations
+      where id = settlement ->> 'id' and partition = settlement ->> 'partition'
+        and (state = 'open' or keep_until > now_ms);
+      if not found or reservation.state = 'settled' then
+        answers := answers || jsonb_build_object(
+          'result', case when reservation.state = 'settled' then 'duplicate' else 'unknown' end,
+          'replacedNanoUsd', 0,
+          'budgets', '[]'::jsonb
+        );
+        continue;
+      end if;
+      budgets := '[]';
+      for charge in select * from jsonb_array_elements(reservation.charges) loop
+        if charge ->> 'kind' = 'slots' then
+          delete from ${schema}.held_slots
+          where held_slots.account = decode(charge ->> 'account', 'hex') and held_slots.reservation = settlement ->> 'id';
+          continue;
+        end if;
+        -- Locked above; read again, for an earlier settlement of this batch may have changed it.
+        select * into account from ${schema}.accounts as known where known.id = decode(charge ->> 'account', 'hex');
+        if account.kind = 'window' then
+          actual := (settlement ->> (charge ->> 'dimension'))::bigint;
+          if ${schema}.window_has(account, now_ms, (charge ->> 'part')::bigint) then
+            account := ${schema}.window_correct(
+              account, (charge ->> 'part')::bigint, actual - (charge ->> 'amount')::bigint
+            );
+            perform ${schema}.save_account(account);
+          end if;
+        else
+          actual := (settlement ->> 'costNanoUsd')::bigint;
+          if reservation.state = 'expired' then
+            account := ${schema}.budget_change(
+              account, now_ms, (charge ->> 'keepMs')::bigint, actual - (charge ->> 'amount')::bigint, 0
+            );
+          else
+            account := ${schema}.budget_change(
+              account, now_ms, (charge ->> 'keepMs')::bigint, actual, -(charge ->> 'amount')::bigint
+            );
+          end if;
+          perform ${schema}.save_account(account);
+          budgets := budgets || jsonb_build_object(
+            'key', account.key, 'period', account.period,
+            'spentNanoUsd', account.spent, 'reservedNanoUsd', account.reserved
+          );
+        end if;
+      end loop;
+      update ${schema}.reservations set state = 'settled', charges = '[]', keep_until = now_ms +
+        -- One that expired was booked by others: whoever made it is to learn that, however late.
+        case when reservation.state = 'expired' then ${TOMBSTONE_MS} else ${settledMs} end
+      where id = settlement ->> 'id';
+      if settlement ->> 'hint' is not null then
+        insert into ${schema}.hints (id, deployment, keep_until)
+        values (decode(settlement ->> 'hint', 'hex'), settlement ->> 'deployment', now_ms + ${HINT_MS})
+        on conflict (id) do update set deployment = excluded.deployment, keep_until = excluded.keep_until;
+      end if;
+      answers := answers || jsonb_build_object(
+        'result', case when reservation.state = 'expired' then 'corrected' else 'applied' end,
+        'replacedNanoUsd', case when reservation.state = 'expired' then reservation.cost_nano_usd else 0 end,
+        'budgets', budgets
+      );
+    end loop;
+    perform ${schema}.purge_reservations(now_ms, 2 * jsonb_array_length(p_settlements));
+    return answers::text;
+  end
+  $body$`;
+
+/**
  * The operations of the store, each one function and thus one round trip. `p_now` is the time for tests; `null`: the
  * database's own, read after the locks were taken, so that it does not go back between decisions on an account.
  */
@@ -348,93 +446,7 @@ export const storeFunctions = (schema: string): readonly string[] => [
   $body$`,
 
   // ── settle ──
-  `create function ${schema}.settle(p_settlements jsonb, p_now bigint) returns text ${OPTIONS} as $body$
-  declare
-    now_ms bigint;
-    settlement jsonb;
-    reservation ${schema}.reservations;
-    charge jsonb;
-    accounts ${schema}.accounts[];
-    account ${schema}.accounts;
-    actual bigint;
-    budgets jsonb;
-    answers jsonb := '[]';
-  begin
-    perform from ${schema}.reservations
-    where id in (select each_one ->> 'id' from jsonb_array_elements(p_settlements) as each_one)
-    order by id for update;
-    -- Slots are given back without: whoever counts them at this moment may count one too many, never one too few.
-    accounts := ${schema}.lock_accounts(coalesce((
-      select jsonb_agg(held.charge)
-      from ${schema}.reservations, jsonb_array_elements(charges) as held (charge)
-      where id in (select each_one ->> 'id' from jsonb_array_elements(p_settlements) as each_one)
-        and held.charge ->> 'kind' <> 'slots'
-    ), '[]'));
-    now_ms := ${schema}.time_ms(p_now);
-    for settlement in select * from jsonb_array_elements(p_settlements) loop
-      select * into reservation from ${schema}.reservations
-      where id = settlement ->> 'id' and partition = settlement ->> 'partition'
-        and (state = 'open' or keep_until > now_ms);
-      if not found or reservation.state = 'settled' then
-        answers := answers || jsonb_build_object(
-          'result', case when reservation.state = 'settled' then 'duplicate' else 'unknown' end,
-          'replacedNanoUsd', 0,
-          'budgets', '[]'::jsonb
-        );
-        continue;
-      end if;
-      budgets := '[]';
-      for charge in select * from jsonb_array_elements(reservation.charges) loop
-        if charge ->> 'kind' = 'slots' then
-          delete from ${schema}.held_slots
-          where held_slots.account = decode(charge ->> 'account', 'hex') and held_slots.reservation = settlement ->> 'id';
-          continue;
-        end if;
-        -- Locked above; read again, for an earlier settlement of this batch may have changed it.
-        select * into account from ${schema}.accounts as known where known.id = decode(charge ->> 'account', 'hex');
-        if account.kind = 'window' then
-          actual := (settlement ->> (charge ->> 'dimension'))::bigint;
-          if ${schema}.window_has(account, now_ms, (charge ->> 'part')::bigint) then
-            account := ${schema}.window_correct(
-              account, (charge ->> 'part')::bigint, actual - (charge ->> 'amount')::bigint
-            );
-            perform ${schema}.save_account(account);
-          end if;
-        else
-          actual := (settlement ->> 'costNanoUsd')::bigint;
-          if reservation.state = 'expired' then
-            account := ${schema}.budget_change(
-              account, now_ms, (charge ->> 'keepMs')::bigint, actual - (charge ->> 'amount')::bigint, 0
-            );
-          else
-            account := ${schema}.budget_change(
-              account, now_ms, (charge ->> 'keepMs')::bigint, actual, -(charge ->> 'amount')::bigint
-            );
-          end if;
-          perform ${schema}.save_account(account);
-          budgets := budgets || jsonb_build_object(
-            'key', account.key, 'period', account.period,
-            'spentNanoUsd', account.spent, 'reservedNanoUsd', account.reserved
-          );
-        end if;
-      end loop;
-      update ${schema}.reservations set state = 'settled', charges = '[]', keep_until = now_ms + ${TOMBSTONE_MS}
-      where id = settlement ->> 'id';
-      if settlement ->> 'hint' is not null then
-        insert into ${schema}.hints (id, deployment, keep_until)
-        values (decode(settlement ->> 'hint', 'hex'), settlement ->> 'deployment', now_ms + ${HINT_MS})
-        on conflict (id) do update set deployment = excluded.deployment, keep_until = excluded.keep_until;
-      end if;
-      answers := answers || jsonb_build_object(
-        'result', case when reservation.state = 'expired' then 'corrected' else 'applied' end,
-        'replacedNanoUsd', case when reservation.state = 'expired' then reservation.cost_nano_usd else 0 end,
-        'budgets', budgets
-      );
-    end loop;
-    perform ${schema}.purge_reservations(now_ms, 2 * jsonb_array_length(p_settlements));
-    return answers::text;
-  end
-  $body$`,
+  settleFunction(schema, TOMBSTONE_MS),
 
   `create function ${schema}.purge_reservations(p_now bigint, p_most integer) returns void language plpgsql as $body$
   begin

@@ -1,116 +1,135 @@
 import { type StoreLimit, WINDOW_PARTS } from "../stores/store.js";
+import { KEPT_PARTS } from "../stores/window.js";
 
-/** The accounts of a decision and what each candidate would charge, as the script takes them. */
+/** How a charge is kept in a record. */
+const KINDS = { requests: "r", tokens: "t", slots: "s", budget: "b" } as const;
+
+/** What a decision asks for. */
 export interface Plan {
   /** Names of the accounts, each once: the end of their keys. */
   readonly names: readonly string[];
-  readonly values: readonly string[];
   /** By candidate: the accounts that it charges, in the order of the record. */
   readonly charged: readonly (readonly string[])[];
+  /** See {@link planOf}. */
+  readonly packed: string;
 }
 
 interface Charge {
+  /** From 1. */
   readonly account: number;
-  readonly kind: "r" | "t" | "s" | "b";
-  /** Of a window: how long a part is. */
-  readonly partMs: number;
+  readonly kind: (typeof KINDS)[keyof typeof KINDS];
+  readonly name: string;
+  /** Of a window: how long a part is. Of a budget: how long it is kept. */
+  lengthMs: number;
   amount: number;
   limit: number;
   isStrict: boolean;
-  keepMs: number;
 }
 
 /**
+ * Writes what the script reads with `struct`: fields that end with a zero, which no text of ours contains. All of a decision
+ * is one argument, for each that is more costs the client, the parser of Redis and the interpreter alike; and it is text,
+ * for bytes take the slow way through the clients.
+ *
+ *     accounts, candidates
+ *     per account     the length of a part, `s` for slots or `b` for a budget; the time to live of a window
+ *     per candidate   the record: lifetime, owner, note, charges; per charge
+ *                         account, from 1; kind; amount; limit; length of a part, or how long a budget is kept; strict; name
+ *                     how many limits, or `=` where the charges are the limits; per limit
+ *                         charge, from 1; limit; strict
+ *
  * Limits of the same account charge it once, as everywhere: see `AdmitRequest.limits`.
  *
- * @param recordStart - What the record of the reservation begins with: lines.
+ * @param note - JSON: its text may contain a zero.
  */
-export function planOf(candidates: readonly (readonly StoreLimit[])[], recordStart: string): Plan {
+export function planOf(
+  candidates: readonly (readonly StoreLimit[])[],
+  lifetimeMs: number,
+  owner: string,
+  note: string,
+): Plan {
   const names: string[] = [];
-  const kinds: string[] = [];
-  const described: string[] = [];
   const charged: string[][] = [];
+  let accounts = "";
+  let packed = "";
   for (const limits of candidates) {
     const charges: Charge[] = [];
     const chargeOf: number[] = [];
     for (const limit of limits) {
       const name = accountName(limit);
-      const kind = kindOf(limit);
-      const isWindow = limit.kind === "window";
-      const isBudget = limit.kind === "budget";
-      const partMs = isWindow ? limit.windowMs / WINDOW_PARTS : 0;
-      let account = names.indexOf(name);
-      if (account === -1) {
-        account = names.push(name) - 1;
-        kinds.push(isWindow ? String(partMs) : kind);
+      let account = names.indexOf(name) + 1;
+      if (account === 0) {
+        account = names.push(name);
+        accounts += accountText(limit);
       }
-      const amount = isWindow ? limit.amount : isBudget ? limit.amountNanoUsd : 1;
-      const most = isBudget ? limit.limitNanoUsd : limit.limit;
-      const isStrict = isWindow && limit.isStrict;
-      const keepMs = isBudget ? limit.keepMs : 0;
       let at = 0;
       while (at < charges.length && charges[at]?.account !== account) at++;
+      chargeOf.push(at + 1);
+      const charge = chargeFor(limit, account, name);
       const known = charges[at];
       if (known) {
-        known.amount = Math.max(known.amount, amount);
-        known.limit = Math.min(known.limit, most);
-        known.isStrict ||= isStrict;
-        known.keepMs = Math.max(known.keepMs, keepMs);
-      } else charges.push({ account, kind, partMs, amount, limit: most, isStrict, keepMs });
-      chargeOf.push(at);
+        known.amount = Math.max(known.amount, charge.amount);
+        known.limit = Math.min(known.limit, charge.limit);
+        known.isStrict ||= charge.isStrict;
+        known.lengthMs = Math.max(known.lengthMs, charge.lengthMs);
+      } else charges.push(charge);
     }
-    let record = recordStart;
-    described.push(String(charges.length));
-    for (const { account, kind, partMs, amount, limit, isStrict, keepMs } of charges) {
-      const [amountText, limitText, strict] = [String(amount), textOf(limit), isStrict ? "1" : "0"];
-      const keep = kind === "b" ? textOf(keepMs) : String(partMs);
-      described.push(String(account + 1), amountText, limitText, kind === "b" ? keep : strict);
-      record += `${kind}\n${names[account]}\n${amountText}\n${limitText}\n${strict}\n${keep}\n`;
+    packed += `${lifetimeMs}\0${owner}\0${note}\0${charges.length}\0`;
+    for (const { account, kind, amount, limit, lengthMs, isStrict, name } of charges) {
+      packed += `${account}\0${kind}\0${amount}\0${textOf(limit)}\0${textOf(lengthMs)}\0${isStrict ? 1 : 0}\0${name}\0`;
     }
-    if (charges.length === limits.length) described.push("=");
+    if (charges.length === limits.length) packed += "=\0";
     else {
-      described.push(String(limits.length));
-      // As long as a charge is, so that the script reads either.
+      packed += `${limits.length}\0`;
       for (let at = 0; at < limits.length; at++) {
         const limit = limits[at] as StoreLimit; // in range
         const most = limit.kind === "budget" ? limit.limitNanoUsd : limit.limit;
-        const isStrict = limit.kind === "window" && limit.isStrict;
-        described.push(String((chargeOf[at] as number) + 1), "", textOf(most), isStrict ? "1" : "0"); // as long
+        packed += `${chargeOf[at]}\0${textOf(most)}\0${limit.kind === "window" && limit.isStrict ? 1 : 0}\0`;
       }
     }
-    described.push(record);
-    charged.push(charges.map(({ account }) => names[account] as string)); // in range
+    charged.push(charges.map(({ name }) => name));
   }
-  return {
-    names,
-    values: [String(names.length), String(candidates.length), ...kinds, ...described],
-    charged,
-  };
+  return { names, charged, packed: `${names.length}\0${candidates.length}\0${accounts}${packed}` };
 }
 
-/** The names in what {@link planOf} makes of a candidate, below the line of the script. */
-export function accountsOfRecord(record: string): string[] {
-  const lines = record.split("\n");
-  const names: string[] = [];
-  for (let at = 5; at < lines.length; at += 6) names.push(lines[at] as string); // in range
-  return names;
+function accountText(limit: StoreLimit): string {
+  if (limit.kind === "slots") return "s\0\0";
+  if (limit.kind === "budget") return "b\0\0";
+  const partMs = limit.windowMs / WINDOW_PARTS;
+  return `${partMs}\0${KEPT_PARTS * partMs}\0`;
+}
+
+function chargeFor(limit: StoreLimit, account: number, name: string): Charge {
+  switch (limit.kind) {
+    case "window": {
+      const { dimension, amount, windowMs, isStrict } = limit;
+      const lengthMs = windowMs / WINDOW_PARTS;
+      return { account, kind: KINDS[dimension], name, lengthMs, amount, limit: limit.limit, isStrict };
+    }
+    case "slots":
+      return { account, kind: KINDS.slots, name, lengthMs: 0, amount: 1, limit: limit.limit, isStrict: false };
+    case "budget": {
+      const { keepMs, amountNanoUsd: amount, limitNanoUsd } = limit;
+      return { account, kind: KINDS.budget, name, lengthMs: keepMs, amount, limit: limitNanoUsd, isStrict: false };
+    }
+  }
+}
+
+/** Beyond what a double holds: the interpreter reads it as infinity, and the word for it not everywhere. */
+function textOf(amount: number): string {
+  return amount === Number.POSITIVE_INFINITY ? "1e999" : String(amount);
 }
 
 /** The length of a window is in its name: another length is another account. */
 function accountName(limit: StoreLimit): string {
   switch (limit.kind) {
     case "window":
-      return `w:${kindOf(limit)}:${limit.windowMs}:${limit.key}`;
+      return `w:${limit.dimension === "requests" ? "r" : "t"}:${limit.windowMs}:${limit.key}`;
     case "slots":
       return `s:${limit.key}`;
     case "budget":
       return budgetName(limit.key, limit.period);
   }
-}
-
-function kindOf(limit: StoreLimit): "r" | "t" | "s" | "b" {
-  if (limit.kind === "window") return limit.dimension === "requests" ? "r" : "t";
-  return limit.kind === "slots" ? "s" : "b";
 }
 
 /** The period is encoded, so that the first colon ends it. */
@@ -120,11 +139,7 @@ export function budgetName(key: string, period: string): string {
 
 /** What {@link budgetName} was made of; `undefined` for the name of another account. */
 export function budgetOfName(name: string): { key: string; period: string } | undefined {
-  const match = /^b:([^:]*):(.*)$/s.exec(name);
-  if (!match) return undefined;
-  return { period: decodeURIComponent(match[1] as string), key: match[2] as string }; // both groups always match
-}
-
-function textOf(amount: number): string {
-  return amount === Number.POSITIVE_INFINITY ? "inf" : String(amount);
+  if (!name.startsWith("b:")) return undefined;
+  const end = name.indexOf(":", 2);
+  return { period: decodeURIComponent(name.slice(2, end)), key: name.slice(end + 1) };
 }

@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from "../internal/clock.js";
+import { AgedMap } from "../stores/aged-map.js";
 import {
   checkAdmit,
   checkBudgets,
@@ -33,7 +34,7 @@ import {
   type StoreLimit,
 } from "../stores/store.js";
 import { isClusterClient, type RedisClient, type RunScript, scriptRunner } from "./client.js";
-import { accountsOfRecord, budgetName, budgetOfName, planOf } from "./plan.js";
+import { budgetName, budgetOfName, planOf } from "./plan.js";
 import * as scripts from "./scripts.js";
 
 export interface RedisStoreOptions {
@@ -89,7 +90,7 @@ export function createRedisStore(
 }
 
 /** Part of every key: another layout shares nothing with this one. */
-const LAYOUT = "2";
+const LAYOUT = "3";
 /** The tag of what belongs to no partition; an encoded partition has no dollar sign. */
 const SHARED = "$";
 
@@ -113,12 +114,12 @@ class InRedis implements Store {
   readonly #runScript: RunScript;
   readonly #prefix: string;
   readonly #isCluster: boolean;
-  readonly #tombstoneMs: string;
+  readonly #tombstoneMs: number;
   readonly #now: (() => number) | undefined;
   readonly #clock: Clock;
   readonly #lookMs: number;
   /** The accounts of this process's reservations, which a script that settles them has to be given. */
-  readonly #accounts = new Map<string, readonly string[]>();
+  readonly #accounts = new AgedMap<readonly string[]>();
   /** In a cluster: when each partition was listed last, by this process. */
   readonly #registered = new Map<string, number>();
   #epoch = 0;
@@ -134,7 +135,7 @@ class InRedis implements Store {
     this.#runScript = runScript;
     this.#prefix = `${prefix}:${LAYOUT}:`;
     this.#isCluster = isCluster;
-    this.#tombstoneMs = String(tombstoneMs);
+    this.#tombstoneMs = tombstoneMs;
     this.isSharded = isCluster;
     this.#now = now;
     this.#clock = clock ?? systemClock;
@@ -188,13 +189,9 @@ class InRedis implements Store {
   async extend(extension: Extension): Promise<ExtendAnswer> {
     checkExtension(extension);
     const { id, partition, tokens, costNanoUsd } = extension;
+    const packed = `${this.#time}\0${tokens}\0${costNanoUsd}\0${id}\0`;
     const [answer] = await this.#withAccounts(id, partition, (names) =>
-      this.#run(scripts.EXTEND, this.#keys(partition, ["r", ...names]), [
-        id,
-        String(tokens),
-        String(costNanoUsd),
-        ...names,
-      ]),
+      this.#runScript(scripts.EXTEND, this.#keys(partition, ["r", ...names]), [packed]),
     );
     return { isExtended: Number(answer) === 1 };
   }
@@ -261,22 +258,18 @@ class InRedis implements Store {
   ): Promise<ReserveAnswer> {
     const { id, partition, owner, lifetimeMs, note } = request;
     if (this.#isCluster) await this.#register(partition);
-    // The note is one line, whatever is in it.
-    const plan = planOf(candidates, `${owner}\n${note ? JSON.stringify(note) : '""'}\n${lifetimeMs}\n`);
-    const encoded = encodeURIComponent(partition);
-    const start = `${this.#prefix}{${encoded}}:`;
+    const start = this.#start(partition);
+    const hasHint = fingerprint !== undefined;
+    const plan = planOf(candidates, lifetimeMs, owner, note ? JSON.stringify(note) : '""');
+    const flags = (hasHint ? 1 : 0) + (this.#isCluster ? 0 : 2);
     const keys = [`${start}r`, `${start}due`];
     if (!this.#isCluster) keys.push(this.#partitions);
     keys.push(`${start}t:${id}`);
     for (const name of plan.names) keys.push(start + name);
-    if (fingerprint !== undefined) keys.push(`${start}h:${fingerprint}`);
+    if (hasHint) keys.push(`${start}h:${fingerprint}`);
     if (!this.#isCluster) keys.push(this.#epochKey);
-    const answer = await this.#run(scripts.RESERVE, keys, [
-      id,
-      String(lifetimeMs),
-      this.#isCluster ? "" : encoded,
-      fingerprint === undefined ? "0" : "1",
-      ...plan.values,
+    const answer = await this.#runScript(scripts.RESERVE, keys, [
+      `${this.#time}\0${flags}\0${id}\0${this.#isCluster ? "" : encodeURIComponent(partition)}\0${plan.packed}`,
     ]);
     const list: readonly unknown[] = Array.isArray(answer) ? answer : [];
     if (Number(list[0]) !== 1) return { isReserved: false, numbers: list.slice(1).map(Number) };
@@ -294,17 +287,12 @@ class InRedis implements Store {
   async #settleOne(settlement: Settlement): Promise<SettlementAnswer> {
     const { id, partition, requests, tokens, costNanoUsd, fingerprint, deployment } = settlement;
     const hasHint = fingerprint !== undefined && deployment !== undefined;
-    const hint = hasHint ? `h:${fingerprint}` : `t:${id}`;
+    const served = hasHint ? deployment : "";
+    const packed = `${this.#time}\0${requests}\0${tokens}\0${costNanoUsd}\0${this.#tombstoneMs}\0${id}\0${served}\0`;
+    const fixed = ["r", "due", `t:${id}`, "x"];
+    if (hasHint) fixed.push(`h:${fingerprint}`);
     const [answer, names] = await this.#withAccounts(id, partition, (names) =>
-      this.#run(scripts.SETTLE, this.#keys(partition, ["r", "due", `t:${id}`, "x", hint, ...names]), [
-        id,
-        String(requests),
-        String(tokens),
-        String(costNanoUsd),
-        hasHint ? deployment : "",
-        this.#tombstoneMs,
-        ...names,
-      ]),
+      this.#runScript(scripts.SETTLE, this.#keys(partition, [...fixed, ...names]), [packed]),
     );
     this.#accounts.delete(id);
     const numbers = numbersOf(answer);
@@ -319,7 +307,7 @@ class InRedis implements Store {
 
   /**
    * Runs a script that needs the accounts of a reservation. A process that did not make it asks for them first: the
-   * script answers with the record where it was given others.
+   * script answers with their names where it was given others.
    */
   async #withAccounts(
     id: string,
@@ -328,21 +316,19 @@ class InRedis implements Store {
   ): Promise<[answer: unknown, names: readonly string[]]> {
     let names = this.#accounts.get(id) ?? [];
     let answer = await run(names);
-    let record = otherRecord(answer);
-    if (record !== undefined) {
-      names = accountsOfRecord(record);
+    let others = otherAccounts(answer);
+    if (others !== undefined) {
+      names = others;
       answer = await run(names);
-      record = otherRecord(answer);
+      others = otherAccounts(answer);
     }
-    if (record !== undefined) throw new Error(`The reservation ${id} of ${partition} cannot be read`);
+    if (others !== undefined) throw new Error(`The reservation ${id} of ${partition} cannot be read`);
     return [answer, names];
   }
 
   #remember(id: string, names: readonly string[]): void {
     this.#accounts.set(id, names);
-    if (this.#accounts.size <= MAX_REMEMBERED) return;
-    const oldest = this.#accounts.keys().next().value;
-    if (oldest !== undefined) this.#accounts.delete(oldest);
+    if (this.#accounts.size > MAX_REMEMBERED) this.#accounts.deleteOldest();
   }
 
   async #sweepPartition(
@@ -355,19 +341,20 @@ class InRedis implements Store {
       await this.#run(scripts.LOOK, ends, [String(most), ...Array.from(aliveUntil).flat()]),
     );
     const expiring: Promise<ExpiredReservation | undefined>[] = [];
-    for (let at = 0; at + 1 < due.length && at < 2 * most; at += 2) {
-      const [id = "", record = ""] = due.slice(at, at + 2);
-      const names = accountsOfRecord(record);
-      const alive = aliveUntil.get(record.split("\n", 2)[1] ?? "") ?? "0";
+    for (let at = 0; at + 2 < due.length && at < 3 * most; at += 3) {
+      const [id = "", owner = "", accounts = ""] = due.slice(at, at + 3);
+      const keys = this.#keys(partition, ["r", "due", "x", ...namesOf(accounts)]);
       expiring.push(
-        this.#run(scripts.EXPIRE, [...ends, ...this.#keys(partition, names)], [id, alive, ...names]).then((value) =>
-          value === "" ? undefined : expiredOf(id, partition, String(value)),
+        this.#run(scripts.EXPIRE, keys, [id, aliveUntil.get(owner) ?? "0"]).then((answer) =>
+          expiredOf(id, partition, listOf(answer)),
         ),
       );
     }
     const found: ExpiredReservation[] = [];
-    for (let at = 0; at + 1 < listed.length; at += 2) {
-      found.push(expiredOf(listed[at] as string, partition, listed[at + 1] as string)); // pairs
+    for (let at = 0; at + 4 < listed.length; at += 5) {
+      const [id = "", ...rest] = listed.slice(at, at + 5);
+      const expired = expiredOf(id, partition, rest);
+      if (expired) found.push(expired);
     }
     for (const expired of await Promise.all(expiring)) if (expired) found.push(expired);
     await this.#planNextLook(partition);
@@ -419,11 +406,16 @@ class InRedis implements Store {
   }
 
   #run(script: scripts.Script, keys: string[], values: readonly string[]): Promise<unknown> {
-    return this.#runScript(script, keys, [this.#now ? String(this.#now()) : "", ...values]);
+    return this.#runScript(script, keys, [this.#time, ...values]);
   }
 
   #runTimeless(script: scripts.Script, keys: string[], values: string[]): Promise<unknown> {
     return this.#runScript(script, keys, values);
+  }
+
+  /** That of a test; empty: the server's. */
+  get #time(): string {
+    return this.#now ? String(this.#now()) : "";
   }
 
   get #partitions(): string {
@@ -439,9 +431,13 @@ class InRedis implements Store {
   }
 
   #keys(partition: string, names: readonly string[]): string[] {
-    // Encoded: a brace in the name of a partition would end the hash tag.
-    const start = `${this.#prefix}{${encodeURIComponent(partition)}}:`;
+    const start = this.#start(partition);
     return names.map((name) => start + name);
+  }
+
+  #start(partition: string): string {
+    // Encoded: a brace in the name of a partition would end the hash tag.
+    return `${this.#prefix}{${encodeURIComponent(partition)}}:`;
   }
 }
 
@@ -460,11 +456,16 @@ const APPLIED = 1;
 const CORRECTED = 2;
 const DUPLICATE = 3;
 
-/** The record with which a script answers where it was given other accounts than those of the reservation. */
-function otherRecord(answer: unknown): string | undefined {
+/** The accounts with which a script answers where it was given others than those of the reservation. */
+function otherAccounts(answer: unknown): string[] | undefined {
   if (Array.isArray(answer) || typeof answer === "number") return undefined;
   const text = String(answer);
-  return text.startsWith("accounts\n") ? text.slice("accounts\n".length) : undefined;
+  return text.startsWith("accounts") ? namesOf(text) : undefined;
+}
+
+/** After a word, one per line. */
+function namesOf(text: string): string[] {
+  return text.split("\n").slice(1);
 }
 
 function statesOf(numbers: readonly number[], start: number): LimitState[] {
@@ -513,10 +514,10 @@ function numbersOf(value: unknown): number[] {
   return Array.isArray(value) ? value.map(Number) : [];
 }
 
-/** When it is forgotten, tokens, money, and the record: see the scripts. */
-function expiredOf(id: string, partition: string, value: string): ExpiredReservation {
-  const [head = "", , owner = "", note = ""] = value.split("\n", 4);
-  const [, tokens, costNanoUsd] = head.split(" ");
+/** Tokens, money, owner, note; nothing where it was not over. */
+function expiredOf(id: string, partition: string, values: readonly string[]): ExpiredReservation | undefined {
+  const [tokens, costNanoUsd, owner, note] = values;
+  if (owner === undefined || note === undefined) return undefined;
   return {
     id,
     partition,

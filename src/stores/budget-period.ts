@@ -31,25 +31,48 @@ export function isBudgetPeriod(value: unknown): value is BudgetPeriod {
 export function periodAt(period: BudgetPeriod, now: number, startsAt: number): PeriodAt {
   switch (period) {
     case "total":
-      return { id: "total", endsAt: Number.POSITIVE_INFINITY };
-    case "day": {
-      const start = now - modulo(now, DAY_MS);
-      return { id: `day:${isoDay(start)}`, endsAt: start + DAY_MS };
-    }
-    case "week": {
-      const start = now - modulo(now - FIRST_MONDAY_MS, 7 * DAY_MS);
-      return { id: `week:${isoDay(start)}`, endsAt: start + 7 * DAY_MS };
-    }
+      return TOTAL;
+    case "day":
+    case "week":
     case "month": {
-      const date = new Date(now);
-      const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()];
-      return { id: `month:${isoDay(Date.UTC(year, month)).slice(0, 7)}`, endsAt: Date.UTC(year, month + 1) };
+      const known = latest[period];
+      if (known && now >= known.beginsAt && now < known.endsAt) return known;
+      return (latest[period] = calendarPeriodAt(period, now));
     }
     default: {
       // Checked by `isBudgetPeriod` where it came in.
       const lengthMs = rollingMs(period) as number;
       const count = Math.floor((now - startsAt) / lengthMs);
       return { id: `${period}:${startsAt}:${count}`, endsAt: startsAt + (count + 1) * lengthMs };
+    }
+  }
+}
+
+const TOTAL: PeriodAt = { id: "total", endsAt: Number.POSITIVE_INFINITY };
+
+type CalendarPeriod = Extract<BudgetPeriod, "day" | "week" | "month">;
+interface CalendarPeriodAt extends PeriodAt {
+  readonly beginsAt: number;
+}
+
+/** Every decision asks, and nearly always about the same one: to write a date costs as much as all the rest of a budget. */
+const latest: { [Period in CalendarPeriod]?: CalendarPeriodAt } = {};
+
+function calendarPeriodAt(period: CalendarPeriod, now: number): CalendarPeriodAt {
+  switch (period) {
+    case "day": {
+      const start = now - modulo(now, DAY_MS);
+      return { id: `day:${isoDay(start)}`, beginsAt: start, endsAt: start + DAY_MS };
+    }
+    case "week": {
+      const start = now - modulo(now - FIRST_MONDAY_MS, 7 * DAY_MS);
+      return { id: `week:${isoDay(start)}`, beginsAt: start, endsAt: start + 7 * DAY_MS };
+    }
+    case "month": {
+      const date = new Date(now);
+      const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()];
+      const start = Date.UTC(year, month);
+      return { id: `month:${isoDay(start).slice(0, 7)}`, beginsAt: start, endsAt: Date.UTC(year, month + 1) };
     }
   }
 }

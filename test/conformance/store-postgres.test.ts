@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createMemoryStore } from "../../src/stores/memory-store.js";
-import { TOMBSTONE_MS } from "../../src/stores/store.js";
+import { SETTLED_MS } from "../../src/stores/store.js";
 import { aPglite, aPostgres, type TestDatabase } from "../support/postgres-databases.js";
 import { describeWithPostgres } from "../support/postgres-server.js";
 import { perform, storeHistory } from "../support/store-histories.js";
@@ -16,13 +16,14 @@ function describeStoreIn(name: string, makeDatabase: () => Promise<TestDatabase>
 
   describeStore(`the store in ${name}`, async (time) => ({ store: await database.reopenStore(() => time.now) }), {
     runs,
+    tombstoneMs: SETTLED_MS,
   });
 
   it("R11: answers like the one in memory, for any history at equal times, hostile amounts and names included", async () => {
     await fc.assert(
       fc.asyncProperty(storeHistory(40), async (history) => {
         const time = { now: 1_800_000_000_000 };
-        const memory = createMemoryStore({ clock: clockOf(time), tombstoneMs: TOMBSTONE_MS });
+        const memory = createMemoryStore({ clock: clockOf(time), tombstoneMs: SETTLED_MS });
         const tested = await database.reopenStore(() => time.now);
         for (const [index, step] of history.entries()) {
           if (step.type === "advance") {

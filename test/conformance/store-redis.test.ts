@@ -113,10 +113,10 @@ describeWithRedis("stores in Redis", () => {
       await store.cooldown({ deployment: "d", kind: "open", remainingMs: 5_000 });
       const keys = await ioredis.keys("*");
       expect(keys.length).toBeGreaterThan(12);
-      expect(keys.filter((key) => !key.startsWith("llm-switchyard:2:{"))).toEqual([]);
+      expect(keys.filter((key) => !key.startsWith("llm-switchyard:3:{"))).toEqual([]);
       const eternal: string[] = [];
       for (const key of keys) if ((await ioredis.pttl(key)) < 0) eternal.push(key);
-      expect(eternal).toEqual(["llm-switchyard:2:{tenant}:b:2027-01:eternal"]);
+      expect(eternal).toEqual(["llm-switchyard:3:{tenant}:b:2027-01:eternal"]);
     });
 
     it("keep nothing of what was settled where they are told so, but of what had expired", async () => {
@@ -131,7 +131,7 @@ describeWithRedis("stores in Redis", () => {
       const settle = async (id: string) => (await store.settle([{ ...settlement, id }]))[0]?.result;
       expect([await settle("a"), await settle("a")]).toEqual(["applied", "unknown"]);
       expect([await settle("late"), await settle("late")]).toEqual(["corrected", "duplicate"]);
-      expect(await ioredis.keys("*:t:*")).toEqual(["llm-switchyard:2:{tenant}:t:late"]);
+      expect(await ioredis.keys("*:t:*")).toEqual(["llm-switchyard:3:{tenant}:t:late"]);
       expect(await store.budgets("tenant", [{ key: "budget", period: "2027-01" }])).toMatchObject([
         { spentNanoUsd: 2 },
       ]);
@@ -257,7 +257,7 @@ describeWithRedis("stores in Redis", () => {
         time.now += 5_000;
         expect(await store.sweep(10)).toEqual([]);
       }
-      expect(await server.command("EXISTS", "late:2:{$}:partitions")).toBe(0);
+      expect(await server.command("EXISTS", "late:3:{$}:partitions")).toBe(0);
     });
 
     it("learn of cooldowns beside the decisions", async () => {

@@ -23,6 +23,6 @@ describeWithRedis("processes that are killed", () => {
       );
       expect(report.problems).toEqual([]);
       expect(report.killed).toBeGreaterThanOrEqual(13);
-    }, 180_000);
+    }, 300_000);
   });
 });

@@ -47,6 +47,8 @@ export interface ProcessOrders {
   readonly storeTimeoutMs: number;
   readonly killAt?: { readonly point: KillPoint; readonly count: number } | undefined;
   readonly killAfterMs?: number | undefined;
+  /** In the end it waits for other orders, or to be told to go. */
+  readonly stays?: boolean | undefined;
 }
 
 /** The same time in every process that is told the same, faster than the world's. */
@@ -68,7 +70,12 @@ export function fastClock(speed: number, epochMs: number): Clock {
 export const TEST_PRICE = { input: 1, output: 1 };
 
 /** A router as {@link ProcessOrders} say, and what is to be closed after it. */
-export function routerOf(orders: ProcessOrders, kill: (point: KillPoint) => void, transport: Transport) {
+export function routerOf(
+  orders: ProcessOrders,
+  kill: (point: KillPoint) => void,
+  transport: Transport,
+  onWarning: (message: string) => void = () => {},
+) {
   const { redisUrl, prefix, postgresUrl, schema = "switchyard", organization, allowance, speed, epochMs } = orders;
   const clock = fastClock(speed, epochMs);
   const redis = new Redis(redisUrl, { maxRetriesPerRequest: 1 });
@@ -84,6 +91,7 @@ export function routerOf(orders: ProcessOrders, kill: (point: KillPoint) => void
     transport: killing(transport, kill),
     store: killingStore(limits, "store", kill),
     storeTimeoutMs: orders.storeTimeoutMs,
+    plugins: [{ name: "warnings", onWarning: ({ message }) => onWarning(message) }],
     ...(budgets && { budgetStore: killingStore(budgets, "budgetStore", kill) }),
     ...(database && { ledger: killingLedger(postgresLedger(database), kill) }),
     directory: createDirectory({ clock, organizations: { [organization]: allowance } }),
@@ -231,7 +239,9 @@ async function main(orders: ProcessOrders): Promise<void> {
     if (sent + over === orders.requests) report();
   });
   const transport = orders.upstreamUrl === undefined ? waiting : defaultTransport();
-  const { router, close } = routerOf(orders, kill, transport);
+  const { router, close } = routerOf(orders, kill, transport, (message) => {
+    if (/^The ledger .* does not answer/.test(message)) process.send?.({ isLedgerSlow: true });
+  });
   const random = seededRandom(orders.seed);
 
   const one = async (at: number): Promise<void> => {
@@ -256,7 +266,7 @@ async function main(orders: ProcessOrders): Promise<void> {
       if (orders.upstreamUrl === undefined && sent + over === orders.requests) report();
     }
   };
-  process.on("message", async (message) => {
+  const listen = async (message: unknown) => {
     if (message === "release") {
       waiting.release();
       return;
@@ -271,11 +281,19 @@ async function main(orders: ProcessOrders): Promise<void> {
     await Promise.all(Array.from({ length: orders.concurrency }, work));
     await close();
     await transport.close();
+    process.off("message", listen);
     process.send?.({ sent, codes, over, isDone: true });
-    process.disconnect?.();
-  });
+    if (!orders.stays) process.disconnect?.();
+  };
+  process.on("message", listen);
   process.send?.("ready");
 }
 
 const [, script, orders] = process.argv;
-if (script?.endsWith("accounting-process.ts") && orders !== undefined) await main(JSON.parse(orders) as ProcessOrders);
+if (script?.endsWith("accounting-process.ts") && orders !== undefined) {
+  process.on("message", (message) => {
+    if (typeof message === "object" && message !== null) void main(message as ProcessOrders);
+    else if (message === "leave") process.disconnect?.();
+  });
+  await main(JSON.parse(orders) as ProcessOrders);
+}

@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Ledger, LedgerEntry } from "../../src/ledger/ledger.js";
@@ -16,12 +16,18 @@ export interface ProcessReport {
 export interface AccountingProcess {
   readonly child: ChildProcess;
   go(): void;
+  /** Other orders, after it is done with those before: resolves when it is ready. */
+  again(orders: ProcessOrders): Promise<void>;
+  /** It is done, and was told to stay: now it goes. */
+  leave(): void;
   /** Lets held answers go. */
   release(): void;
   /** The next report. */
   report(): Promise<ProcessReport>;
   /** Resolves when the process is gone. */
   readonly gone: Promise<void>;
+  /** It has left its ledger alone for a while, for that took longer than R12 lets it wait. */
+  wasLedgerSlow(): boolean;
 }
 
 /** Starts a process, and waits until it is ready. */
@@ -33,7 +39,14 @@ export async function startProcess(orders: ProcessOrders): Promise<AccountingPro
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const messages: unknown[] = [];
   const waiting: ((message: unknown) => void)[] = [];
+  let wasLedgerSlow = false;
+  // What is said to a process that is just being killed finds nobody.
+  child.on("error", () => {});
   child.on("message", (message) => {
+    if (typeof message === "object" && message !== null && "isLedgerSlow" in message) {
+      wasLedgerSlow = true;
+      return;
+    }
     const take = waiting.shift();
     if (take) take(message);
     else messages.push(message);
@@ -47,14 +60,20 @@ export async function startProcess(orders: ProcessOrders): Promise<AccountingPro
       waiting.push(resolve as (message: unknown) => void);
       void gone.then(() => reject(new Error("The process is gone.")));
     });
-  const say = (message: string) => {
-    if (child.connected) child.send(message);
+  const say = (message: string | ProcessOrders) => {
+    if (child.connected) child.send(message as string); // Node's type has no readonly objects
   };
   await next();
   return {
     child,
     gone,
+    wasLedgerSlow: () => wasLedgerSlow,
     go: () => say("go"),
+    async again(more) {
+      say(more);
+      await next();
+    },
+    leave: () => say("leave"),
     release: () => say("release"),
     report: () => next<ProcessReport>(),
   };
@@ -77,7 +96,11 @@ export async function recordingUpstream(answerMs = 3): Promise<RecordingUpstream
   const asked = new Map<string, number>();
   const answered = new Map<string, number>();
   const count = (map: Map<string, number>, label: string) => map.set(label, (map.get(label) ?? 0) + 1);
-  const server = createServer(async (request, response) => {
+  const server = createServer((request, response) => {
+    // Whoever asks is killed in the middle of it, now and then: reading what is left of the request fails.
+    answer(request, response).catch(() => response.destroy());
+  });
+  const answer = async (request: IncomingMessage, response: ServerResponse) => {
     let text = "";
     for await (const piece of request) text += piece;
     const body = JSON.parse(text) as { stream?: boolean; messages: { content: string }[] };
@@ -102,7 +125,7 @@ export async function recordingUpstream(answerMs = 3): Promise<RecordingUpstream
     }
     response.write(chunk({}, "stop"));
     response.end(`${event({ ...head, object: "chat.completion.chunk", choices: [], usage: USAGE })}data: [DONE]\n\n`);
-  });
+  };
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,

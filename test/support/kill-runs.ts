@@ -25,16 +25,24 @@ export interface KillReport {
   /** Processes that died where they were to. */
   readonly killed: number;
   readonly problems: readonly string[];
+  /**
+   * What a process left unbooked whose ledger took longer than R12 lets it wait: its requests were charged by then, and
+   * their entries died with it.
+   */
+  readonly excused: readonly string[];
   /** The longest time from a death to the return of what was held, in the stores' time. */
   readonly longestReturnMs: number;
 }
 
 const REQUESTS = 30;
 const LIMIT_USD = 1;
-/** The processes' time is that much faster: a dead one's 30 s are 7.5; more, and a busy machine's pauses look like deaths. */
-const SPEED = 4;
-/** An owner's lifetime and a sweep, and for a slow machine a second of its own time. */
-const RETURN_MS = 35_000 + 2_000 * SPEED;
+/**
+ * The processes' time is that much faster. Pauses of a busy machine grow with it: a ledger that takes 900 ms of it is
+ * left alone (R12), and whoever is killed just then leaves a charge without an entry.
+ */
+const SPEED = 1;
+/** An owner's lifetime and a sweep, and for a slow machine some of its own time. */
+const RETURN_MS = 35_000 + 5_000 * SPEED;
 
 interface Run {
   readonly organization: string;
@@ -49,6 +57,7 @@ export async function killRuns(plan: KillPlan, redis: RedisServer, server: Postg
   const epochMs = Date.now();
   const postgresUrl = await server.createDatabase(`kill_${plan.seed}_${plan.areBudgetsApart ? "apart" : "together"}`);
   const pool = new pg.Pool({ connectionString: postgresUrl, max: 5 });
+  pool.on("error", () => {}); // each statement says it
   const { migrate, ledger } = postgres(pool);
   await migrate();
   const upstream = await recordingUpstream();
@@ -99,6 +108,8 @@ export async function killRuns(plan: KillPlan, redis: RedisServer, server: Postg
   let killed = 0;
   let longestReturnMs = 0;
   const returns: Promise<void>[] = [];
+  const slow = new Set<Run>();
+  const excused: string[] = [];
   const stateOf = async ({ organization }: Run) => {
     const [state] = await survivor.budgets.budgets("all", [
       { key: `budget:organization:${organization}`, period: "total" },
@@ -107,11 +118,18 @@ export async function killRuns(plan: KillPlan, redis: RedisServer, server: Postg
   };
   const one = async (run: Run, seed: number) => {
     const { organization, killAt, killAfterMs } = run;
-    const { go, gone, child } = await startProcess({ ...ordersOf(organization, seed), killAt, killAfterMs });
+    const { go, gone, child, wasLedgerSlow } = await startProcess({
+      ...ordersOf(organization, seed),
+      killAt,
+      killAfterMs,
+    });
     go();
     await gone;
     if (child.signalCode === "SIGKILL") killed++;
-    returns.push(returned(run, survivor.clock.now()));
+    if (wasLedgerSlow()) slow.add(run);
+    const back = returned(run, survivor.clock.now());
+    back.catch(() => {}); // looked at in the end, when others may have failed before
+    returns.push(back);
   };
   /** What it held comes back; meanwhile others die. */
   const returned = async (run: Run, diedAt: number) => {
@@ -138,24 +156,29 @@ export async function killRuns(plan: KillPlan, redis: RedisServer, server: Postg
       await one(runs[at] as Run, plan.seed * 1_000 + 1 + at); // in range
     }
   };
-  await Promise.all(Array.from({ length: plan.atOnce }, work));
-  await Promise.all(returns);
-  // Everything that expired is charged, and found by the next sweeps.
-  await sleep(12_000 / SPEED);
+  try {
+    await Promise.all(Array.from({ length: plan.atOnce }, work));
+    await Promise.all(returns);
+    // Everything that expired is charged, and found by the next sweeps.
+    await sleep(12_000 / SPEED);
+    for (const run of runs) await compare(run);
+  } finally {
+    await survivor.close();
+    await upstream.close();
+    await pool.end();
+  }
+  return { runs: runs.length, killed, problems, excused, longestReturnMs };
 
-  for (const run of runs) {
+  async function compare(run: Run): Promise<void> {
     const reconciled = await reconcile(ledger, upstream, run.organization, REQUESTS, plan.areBudgetsApart);
     const { spent, reserved } = await stateOf(run);
-    for (const problem of reconciled.problems) problems.push(`${run.name}: ${problem}`);
+    const isExcused = slow.has(run) && reconciled.problems.every((problem) => problem.includes(" 0 booked ()"));
+    for (const problem of reconciled.problems) (isExcused ? excused : problems).push(`${run.name}: ${problem}`);
     if (reserved !== 0) problems.push(`${run.name}: ${reserved} reserved in the end`);
     const isRight = plan.areBudgetsApart
       ? // A dead process's part of a budget is charged as a whole.
         spent >= reconciled.bookedNanoUsd
-      : spent === reconciled.bookedNanoUsd;
+      : spent === reconciled.bookedNanoUsd || (isExcused && spent > reconciled.bookedNanoUsd);
     if (!isRight) problems.push(`${run.name}: ${spent} spent, ${reconciled.bookedNanoUsd} booked`);
   }
-  await survivor.close();
-  await upstream.close();
-  await pool.end();
-  return { runs: runs.length, killed, problems, longestReturnMs };
 }
