@@ -57,18 +57,22 @@ export function connectDeployment(
     price: parsed.price && Object.freeze(parsed.price),
     defaults: deepFrozen(parsed.defaults),
     unsupported: parsed.unsupported,
+    takesPrefill: parsed.prefill ?? upstream.takesPrefill?.(parsed.model) ?? false,
     isolation: parsed.isolation,
     upkeep,
     credential: new Credential(apiKey, clock),
     headers: unprintable(headers),
     // Headers and own options can hold credentials as well.
     partition: fingerprint({ apiKey, headers, own }),
+    account: fingerprint({ provider: identityOf(provider), host: upstream.host, apiKey, headers, own }),
+    providerLimits: parsed.providerLimits,
     // A group's own view of the deployment does not make it another one.
     fingerprint: fingerprint({
       ...parsed,
       id: undefined,
       weight: undefined,
       tier: undefined,
+      providerLimits: undefined,
       provider: identityOf(provider),
       own,
     }),

@@ -37,6 +37,8 @@ export interface Deployment {
   /** Body fields under the caller's. */
   readonly defaults: Readonly<Record<string, unknown>>;
   readonly unsupported: "drop" | "error";
+  /** Continues an assistant message that ends the conversation. */
+  readonly takesPrefill: boolean;
   readonly isolation: "shared" | "strict";
   readonly upkeep: Upkeep;
   readonly credential: Credential;
@@ -44,6 +46,10 @@ export interface Deployment {
   readonly headers: Readonly<Record<string, string>>;
   /** Connections are shared only within it: one per credential (S38). Not secret. */
   readonly partition: string;
+  /** The same for deployments of one account: what exists at one of them exists at the other. Not secret. */
+  readonly account: string;
+  /** Whether the limits that its upstream tells are kept to; `undefined`: as the group says. */
+  readonly providerLimits: "learn" | "ignore" | undefined;
   /** Equal for equal configuration: a reload keeps what was learned, and parked deployments, only while it is the same. */
   readonly fingerprint: string;
   /** Equal, in every process, for equal configuration of what shapes answers. Functions count by their names only. */

@@ -72,6 +72,8 @@ export interface DeploymentOptions {
   readonly rpm?: number | undefined;
   /** Most tokens per minute, input and output, an integer, 1–1000000000000; of all processes of the `store`. Without it: no limit. */
   readonly tpm?: number | undefined;
+  /** Keep to the limits that the upstream tells in its answers, or do not. Without it: as the group says. */
+  readonly providerLimits?: "learn" | "ignore" | undefined;
   /** What this deployment has other timeouts for than its group, in milliseconds. */
   readonly timeouts?: TimeoutOptions | undefined;
   /** Labels that a request can require, at most 64, 1–128 characters each. @default [] */
@@ -88,6 +90,8 @@ export interface DeploymentOptions {
   readonly defaults?: Readonly<Record<string, unknown>> | undefined;
   /** Fields that the provider cannot take: leave them out and report it, or prefer another deployment. @default "drop" */
   readonly unsupported?: "drop" | "error" | undefined;
+  /** It continues an assistant message that ends the conversation, which `midStream` needs. Without it: as its provider states. */
+  readonly prefill?: boolean | undefined;
   /** Fields that nobody here knows: send them on, leave them out, or refuse the request. @default "forward" */
   readonly unknownFields?: "forward" | "drop" | "reject" | undefined;
   /** `strict`: each request has a connection of its own. @default "shared" */
@@ -178,6 +182,7 @@ export const deploymentSchema = z.strictObject({
   maxParallel: maxParallel.optional(),
   rpm: z.int().min(1).max(1_000_000_000).optional(),
   tpm: z.int().min(1).max(1_000_000_000_000).optional(),
+  providerLimits: z.enum(["learn", "ignore"]).optional(),
   timeouts: ownTimeoutsSchema.default({}),
   tags: z.array(label(128)).max(64).default([]),
   region: label(128).optional(),
@@ -186,6 +191,7 @@ export const deploymentSchema = z.strictObject({
   price: priceSchema.optional(),
   defaults: bodyFields.default({}),
   unsupported: z.enum(["drop", "error"]).default("drop"),
+  prefill: z.boolean().optional(),
   unknownFields: z.enum(["forward", "drop", "reject"]).default("forward"),
   isolation: z.enum(["shared", "strict"]).default("shared"),
   discover: discoverOption,

@@ -29,6 +29,8 @@ export const Feature = {
   bestOf: 1 << 23,
   dimensions: 1 << 24,
   legacyFunctions: 1 << 25,
+  /** The answer goes on from an assistant message that ends the conversation; only the router asks for it. */
+  prefill: 1 << 26,
 } as const;
 export type FeatureName = keyof typeof Feature;
 /** Bits of {@link Feature}. */
@@ -62,6 +64,7 @@ export const featureParam: Record<FeatureName, string> = {
   bestOf: "best_of",
   dimensions: "dimensions",
   legacyFunctions: "functions",
+  prefill: "messages",
 };
 
 /** The features of a set, by name. */

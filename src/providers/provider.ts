@@ -76,6 +76,13 @@ interface UpstreamBase {
   readonly host: string;
   /** The operations that this upstream has, with their limits; others make the deployment ineligible. */
   readonly operations: Readonly<Partial<Record<Operation, FeatureSupport>>>;
+  /**
+   * A chat that ends with an assistant message is answered with the rest of that message, where the attempt says so
+   * (`continuesAnswer`). Without it: unknown, so that only a deployment's `prefill: true` relies on it.
+   *
+   * @param model - As the deployment names it; with a `*` nobody knows yet.
+   */
+  takesPrefill?(model: string): boolean;
 }
 
 /** What every step of one attempt may need to know. */
@@ -90,8 +97,15 @@ export interface AttemptContext {
   readonly wantsLogprobs: boolean;
   /** The caller asked for `encoding_format: "base64"` (embeddings). */
   readonly wantsBase64: boolean;
+  /** The last message is the beginning of the answer that is asked for, and ends in no white space (prefill). @default false */
+  readonly continuesAnswer?: boolean | undefined;
   readonly clock: Clock;
   readonly random: Random;
+  /**
+   * The upstream reported token counts that cannot be true, and they were left out: the attempt's entry in the ledger says
+   * so (R18). Without it nobody wants to know.
+   */
+  noteMalformedUsage?(): void;
 }
 
 /** An HTTP request in the upstream's dialect, without credentials. */
@@ -140,10 +154,9 @@ export interface WireUpstream extends UpstreamBase {
   /** A decoder for one stream. */
   openStream(context: AttemptContext): StreamDecoder<Chunk>;
   /**
-   * The same stream as the JSON text of each chunk, for relays that look at no chunk. Where it is missing, chunks
-   * are serialised.
+   * The same stream for relays that look at no chunk. Where it is missing, chunks are serialised.
    */
-  openTextStream?(context: AttemptContext): StreamDecoder<string>;
+  openTextStream?(context: AttemptContext): StreamDecoder<RelayPiece>;
   /**
    * What one embeddings call may carry. A request with more becomes several calls of the same attempt. Without it, or
    * with `undefined`: no limit.
@@ -151,12 +164,26 @@ export interface WireUpstream extends UpstreamBase {
   embeddingLimits?(context: AttemptContext): EmbeddingLimits | undefined;
   /** What a non-2xx answer means. Never throws, whatever the body is. */
   decodeError(response: WholeResponse, context: AttemptContext): UpstreamError;
+  /** Headers of any answer that tell what is left of the account's limits. @default none */
+  readonly rateLimitHeaders?: readonly RateLimitHeader[] | undefined;
   /** `GET` of the upstream's model list, where it has one. */
   readonly modelList?: ModelListRequest | undefined;
   /** Where an engine tells how busy it is, if it does. */
   readonly loadSignals?: LoadSignals | undefined;
   /** The cheapest request that tells whether the upstream is alive; any 2xx is a yes. */
   readonly healthProbe?: EncodedRequest | undefined;
+}
+
+/** How an upstream tells one of its limits. Names in lower case. */
+export interface RateLimitHeader {
+  readonly counts: "requests" | "tokens" | "input-tokens" | "output-tokens";
+  /** Integers; -1 says that it is not known. */
+  readonly limit: string;
+  readonly remaining: string;
+  /** When all of the limit is there again: seconds, a duration such as `6m0s`, or a time. */
+  readonly reset?: string | undefined;
+  /** What is used comes back little by little until then, or all at once. Where no reset is told: evenly, within a minute. */
+  readonly refill: "evenly" | "at-reset";
 }
 
 /** How an upstream tells which models it has. */
@@ -188,10 +215,13 @@ export interface LoadSignals {
   decode(text: string): EngineLoad | undefined;
 }
 
+/** What a relay writes: the JSON text of one chunk, or of several the server-sent events in UTF-8, framed as ours are. */
+export type RelayPiece = string | Uint8Array;
+
 /**
  * Turns the bytes of one stream into chunks. Chunks are the same however the bytes are cut (R24).
  *
- * @typeParam T - `Chunk`, or its JSON text.
+ * @typeParam T - `Chunk`, or what a relay writes of it.
  */
 export interface StreamDecoder<T> {
   /**

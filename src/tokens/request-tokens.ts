@@ -50,6 +50,23 @@ export function countRequestTokens(counter: TokenCounter, operation: Operation, 
   return tally;
 }
 
+/** The media of a chat alone. @param body - As the router has checked it. */
+export function mediaPartsOf(body: object): MediaParts {
+  const media = { images: 0, audios: 0, files: 0 };
+  for (const message of listOf((body as Fields).messages)) if (isRecord(message)) addMedia(message.content, media);
+  return media;
+}
+
+/** A part that nobody here knows may hold as much as a file. */
+function addMedia(content: unknown, media: { images: number; audios: number; files: number }): void {
+  for (const part of listOf(content)) {
+    if (!isRecord(part)) continue;
+    if (part.type === "image_url") media.images++;
+    else if (part.type === "input_audio") media.audios++;
+    else if (part.type !== "text" && part.type !== "refusal") media.files++;
+  }
+}
+
 type Fields = Readonly<Record<string, unknown>>;
 
 class Tally implements RequestTokens {
@@ -114,16 +131,11 @@ class Tally implements RequestTokens {
 
   #addContent(content: unknown): void {
     this.addText(content);
+    addMedia(content, this.media);
     for (const part of listOf(content)) {
-      if (!isRecord(part)) continue;
-      if (part.type === "image_url") this.media.images++;
-      else if (part.type === "input_audio") this.media.audios++;
-      else if (part.type === "text" || part.type === "refusal") {
-        this.addText(part.text);
-        this.addText(part.refusal);
-      }
-      // A part that nobody here knows may hold as much as a file.
-      else this.media.files++;
+      if (!isRecord(part) || (part.type !== "text" && part.type !== "refusal")) continue;
+      this.addText(part.text);
+      this.addText(part.refusal);
     }
   }
 
@@ -181,6 +193,11 @@ const OVERHEAD_PER_MESSAGE = 8;
  */
 export const MEDIA_TOKENS_BOUND = Object.freeze({ image: 5_000, audio: 10_000, file: 300_000 });
 
+/** The most that the media of a chat can count. */
+export function mediaTokensBound({ images, audios, files }: MediaParts): number {
+  return images * MEDIA_TOKENS_BOUND.image + audios * MEDIA_TOKENS_BOUND.audio + files * MEDIA_TOKENS_BOUND.file;
+}
+
 /**
  * Prompt tokens that a request can be billed with, for reserving its cost: 1.15 × P by a tokenizer, else the bytes of the
  * text, for no token is less than a byte (routing §11). What is billed beyond is booked and flagged (R11).
@@ -194,10 +211,5 @@ export function inputTokensBound(kind: TokenCounting, { tokens, textBytes, messa
   const uncounted = Math.max(0, textBytes - MAX_COUNTED_CHARACTERS);
   const byTokenizer = Math.ceil(TOKENIZER_MARGIN * tokens) + template + uncounted;
   const text = kind === "tiktoken" ? Math.min(byBytes, byTokenizer) : byBytes;
-  return (
-    text +
-    media.images * MEDIA_TOKENS_BOUND.image +
-    media.audios * MEDIA_TOKENS_BOUND.audio +
-    media.files * MEDIA_TOKENS_BOUND.file
-  );
+  return text + mediaTokensBound(media);
 }

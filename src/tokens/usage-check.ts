@@ -34,8 +34,9 @@ const NO_FLAGS: readonly UsageFlag[] = Object.freeze([]);
  * @param reported - `undefined`: nothing was.
  * @param ours - What was counted or estimated here.
  * @param before - An earlier report of the same answer.
+ * @param mediaTokens - The most that images, sound and files of the prompt may count, which ours leaves out.
  */
-export function checkedUsage(reported: Usage | undefined, ours: Usage, before?: Usage): CheckedUsage {
+export function checkedUsage(reported: Usage | undefined, ours: Usage, before?: Usage, mediaTokens = 0): CheckedUsage {
   if (!reported) return { usage: before ?? ours, flags: NO_FLAGS, isEstimated: before === undefined };
   const flags: UsageFlag[] = [];
   const prompt = credible(reported.prompt_tokens, before?.prompt_tokens);
@@ -47,13 +48,19 @@ export function checkedUsage(reported: Usage | undefined, ours: Usage, before?: 
   );
   if (usage !== reported) flags.push("usage-malformed");
 
-  // What a model thinks unseen, nobody here could have counted.
-  const seen = usage.completion_tokens - (usage.completion_tokens_details?.reasoning_tokens ?? 0);
   const isImplausible =
-    usage.prompt_tokens > IMPLAUSIBLE_FACTOR * ours.prompt_tokens || seen > IMPLAUSIBLE_FACTOR * ours.completion_tokens;
+    usage.prompt_tokens > IMPLAUSIBLE_FACTOR * ours.prompt_tokens + mediaTokens ||
+    seenTokens(usage) > IMPLAUSIBLE_FACTOR * ours.completion_tokens;
   if (isImplausible) flags.push("usage-implausible");
   const isEstimated = (prompt === undefined || completion === undefined) && before === undefined;
   return { usage, flags: flags.length === 0 ? NO_FLAGS : flags, isEstimated };
+}
+
+/** Without what a model thinks or guesses unseen, and what is no text: nobody here could have counted those. */
+function seenTokens({ completion_tokens: all, completion_tokens_details: details }: Usage): number {
+  if (!details) return all;
+  const { reasoning_tokens, audio_tokens, image_tokens, rejected_prediction_tokens } = details;
+  return all - (reasoning_tokens ?? 0) - (audio_tokens ?? 0) - (image_tokens ?? 0) - (rejected_prediction_tokens ?? 0);
 }
 
 /** No request has as many tokens; sums of counts below it stay exact. */

@@ -6,6 +6,7 @@ import { modelFacts } from "../shared/claude/model-facts.js";
 import { CredentialHeader } from "../shared/credential-header.js";
 import { errorOfResponse } from "../shared/errors.js";
 import { type ChatUpstream, withLegacyCompletions } from "../shared/legacy-completions.js";
+import { ANTHROPIC_LIMITS } from "../shared/rate-limit-headers.js";
 import { errorFacts } from "./errors.js";
 import { type AnthropicSettings, anthropicOptionNames, anthropicSettings } from "./options.js";
 import { RequestWriter } from "./request.js";
@@ -52,6 +53,8 @@ function connect(settings: ProviderSettings): ChatUpstream {
     host,
     origin,
     operations: { "chat.completions": supportOf(settings.model, own) },
+    // Of servers that are only compatible nothing is known.
+    takesPrefill: (model) => /claude/i.test(model) && !model.includes("*") && modelFacts(model).takesPrefill,
     contentTypes: { whole: ["application/json"], stream: ["text/event-stream"] },
     encode(body, context) {
       const { text, dropped } = writer.write(body, context);
@@ -67,6 +70,7 @@ function connect(settings: ProviderSettings): ChatUpstream {
     decodeReply,
     openStream: (context) => new AnthropicStream(context),
     decodeError: (response, context) => errorOfResponse(errorFacts, response, context.clock.wallNow()),
+    rateLimitHeaders: ANTHROPIC_LIMITS,
     modelList: {
       request: get("?limit=1000"),
       decode: decodeModelList,

@@ -43,7 +43,7 @@ export function decodeReply({ text, headers }: WholeResponse, context: AttemptCo
       },
     ],
   };
-  const counts = new UsageCounts();
+  const counts = new UsageCounts(context);
   counts.add(reply.usage);
   const usage = counts.usage();
   if (usage) completion.usage = usage;

@@ -40,7 +40,7 @@ export class AnthropicStream implements StreamDecoder<Chunk> {
   readonly #chunks: ChatChunks;
   readonly #reader: ReturnType<typeof createSseReader>;
   readonly #blocks: OpenBlocks;
-  readonly #counts = new UsageCounts();
+  readonly #counts: UsageCounts;
   /** The event with the stop reason came: it is sent with the end, so that a stream that breaks has none (wire S4). */
   #isStopping = false;
   #stopReason: string | undefined;
@@ -48,6 +48,7 @@ export class AnthropicStream implements StreamDecoder<Chunk> {
   constructor(context: AttemptContext) {
     this.#context = context;
     this.#chunks = new ChatChunks(context);
+    this.#counts = new UsageCounts(context);
     this.#blocks = new OpenBlocks(this.#chunks);
     this.#reader = createSseReader({
       maxEventBytes: MAX_EVENT_BYTES,

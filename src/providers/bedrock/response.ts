@@ -53,7 +53,7 @@ function decodeChat(reply: JsonObject, context: AttemptContext, facts: ModelFact
       },
     ],
   };
-  const usage = usageOf(reply.usage);
+  const usage = usageOf(reply.usage, context);
   if (usage) completion.usage = usage;
   return completion;
 }

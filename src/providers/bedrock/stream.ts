@@ -143,7 +143,7 @@ export class BedrockStream implements StreamDecoder<Chunk> {
 
   #metadata({ usage }: JsonObject): void {
     const { summary } = this.#chunks;
-    summary.usage = laterUsage(summary.usage, usageOf(usage));
+    summary.usage = laterUsage(summary.usage, usageOf(usage, this.#context), this.#context);
     if (!this.#isStopped) return;
     this.#finish();
     this.isDone = true;

@@ -41,7 +41,7 @@ function decodeChat(reply: JsonObject, context: AttemptContext): ChatCompletion 
     model: textOf(reply.modelVersion) ?? model,
     choices: choicesOf(reply, context),
   };
-  const usage = usageOf(reply.usageMetadata);
+  const usage = usageOf(reply.usageMetadata, context);
   if (usage) completion.usage = usage;
   return completion;
 }

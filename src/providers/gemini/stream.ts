@@ -67,7 +67,7 @@ export class GeminiStream implements StreamDecoder<Chunk> {
     if ((event.error ?? null) !== null) throw errorOfAnswer(errorFacts, event, this.#context.clock.wallNow());
     this.#chunks.reportModel(textOf(event.modelVersion));
     const { summary } = this.#chunks;
-    summary.usage = laterUsage(summary.usage, usageOf(event.usageMetadata));
+    summary.usage = laterUsage(summary.usage, usageOf(event.usageMetadata, this.#context), this.#context);
     const { candidates } = event;
     if (Array.isArray(candidates)) {
       for (const candidate of candidates) this.#read(candidate);

@@ -18,6 +18,7 @@ import { repairEmbeddings } from "../shared/embeddings.js";
 import { errorOfAnswer } from "../shared/errors.js";
 import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../shared/json-object.js";
 import { argumentsText } from "../shared/tool-call.js";
+import { isReported, type UsageListener } from "../shared/usage.js";
 import { numberVector } from "../shared/vector.js";
 import { errorFacts, promptWasCut } from "./errors.js";
 
@@ -68,7 +69,7 @@ function decodeChat(reply: JsonObject, context: AttemptContext, contextTokens: n
       },
     ],
   };
-  const usage = usageOf(reply);
+  const usage = usageOf(reply, context);
   if (usage) completion.usage = usage;
   return completion;
 }
@@ -124,7 +125,12 @@ const isCount = (value: unknown): value is number =>
  * Wire C7. A count that is missing is 0: older versions leave that of the prompt out when all of it was cached.
  * @returns `undefined` where neither is a count (R18): then nothing was reported.
  */
-export function usageOf({ prompt_eval_count: prompt, eval_count: completion }: JsonObject): Usage | undefined {
+export function usageOf(
+  { prompt_eval_count: prompt, eval_count: completion }: JsonObject,
+  listener: UsageListener,
+): Usage | undefined {
+  const isWrong = [prompt, completion].some((count) => isReported(count) && !isCount(count));
+  if (isWrong) listener.noteMalformedUsage?.();
   if (!isCount(prompt) && !isCount(completion)) return undefined;
   const [promptTokens, completionTokens] = [isCount(prompt) ? prompt : 0, isCount(completion) ? completion : 0];
   return {

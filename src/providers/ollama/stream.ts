@@ -78,7 +78,7 @@ export class OllamaStream implements StreamDecoder<Chunk> {
   #finish(line: JsonObject): void {
     const chunks = this.#chunks;
     // What was used is known, whatever becomes of the answer.
-    chunks.summary.usage = usageOf(line);
+    chunks.summary.usage = usageOf(line, this.#context);
     checkPrompt(line, this.#contextTokens);
     this.isDone = true;
     chunks.finish(CHOICE, finishReasonOf(line.done_reason, chunks.hasCalls(CHOICE)));

@@ -1,6 +1,6 @@
 import type { FeatureSet } from "../../protocol/features.js";
 import type { Operation } from "../../protocol/operations.js";
-import type { EmbeddingLimits, Provider, ProviderSettings } from "../provider.js";
+import type { EmbeddingLimits, Provider, ProviderSettings, RateLimitHeader } from "../provider.js";
 import type { ErrorFacts } from "../shared/errors.js";
 import type { JsonObject } from "../shared/json-object.js";
 import type { LoadMetrics } from "./load-signals.js";
@@ -28,6 +28,10 @@ export interface OpenAiFacts
   readonly operations: Readonly<Partial<Record<Operation, OperationFacts>>>;
   /** What one embeddings call may carry. @default anything */
   readonly embeddingLimits?: EmbeddingLimits | undefined;
+  /** Continues an assistant message that ends the conversation. @default unknown */
+  readonly takesPrefill?: boolean | undefined;
+  /** Headers that tell what is left of the account's limits. @default none */
+  readonly rateLimitHeaders?: readonly RateLimitHeader[] | undefined;
   readonly request?: RequestFacts | undefined;
   readonly answer?: AnswerFacts | undefined;
   readonly errors?: ErrorFacts | undefined;
@@ -77,6 +81,8 @@ export interface RequestFacts {
   readonly model?: string | undefined;
   /** Fields that `adapt` puts into the upstream's words: for the tables of parameters. */
   readonly translates?: Readonly<Partial<Record<Operation, readonly string[]>>> | undefined;
+  /** What tells the upstream that the last message is the beginning of its answer, on a copy whose messages are not copied. */
+  readonly continueAnswer?: ((body: JsonObject) => void) | undefined;
   /** Last changes, on a copy whose messages are not copied. */
   readonly adapt?: ((body: JsonObject, adaptation: Adaptation) => void) | undefined;
 }

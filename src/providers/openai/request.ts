@@ -45,6 +45,7 @@ export class RequestWriter {
     wire.model = facts.model ?? context.model;
     if (Array.isArray(wire.messages)) wire.messages = adaptMessages(wire.messages, facts);
     setStreaming(wire, facts, context.isStreaming);
+    if (context.continuesAnswer) facts.continueAnswer?.(wire);
     facts.adapt?.(wire, { operation: context.operation, dropped: (field) => report.add(field) });
     return { text: JSON.stringify(wire), dropped: report.fields };
   }

@@ -43,7 +43,7 @@ export function decodeReply(facts: OpenAiFacts, { text, headers }: WholeResponse
     else repairCompletionChoice(choice);
   }
   if ("usage" in reply) {
-    const usage = repairUsage(reply.usage);
+    const usage = repairUsage(reply.usage, context);
     if (usage) reply.usage = usage;
     else delete reply.usage;
   }

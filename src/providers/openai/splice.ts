@@ -87,6 +87,12 @@ interface ChunkBase {
   readonly delta: JsonObject | undefined;
 }
 
+/** What stands around the literals, in the upstream's events and in ours. */
+export interface SpliceTexts {
+  readonly event: readonly [before: string, after: string, afterPadding: string | undefined];
+  readonly ours: readonly [before: string, after: string, afterPadding: string];
+}
+
 /** One shape of events, and what becomes of them. */
 export class Splice {
   readonly kind: HoleKind;
@@ -103,15 +109,18 @@ export class Splice {
   readonly #textAfterPadding: string;
   /** `undefined` where the chunk holds objects of the upstream's, which chunks must not share. */
   readonly base: ChunkBase | undefined;
+  /** The same parts, for who reads bytes. */
+  readonly texts: SpliceTexts;
 
-  constructor(parts: {
-    kind: HoleKind;
-    choiceIndex: number;
-    callIndex: number;
-    event: readonly [before: string, after: string, afterPadding: string | undefined];
-    ours: readonly [before: string, after: string, afterPadding: string];
-    base: ChunkBase | undefined;
-  }) {
+  constructor(
+    parts: SpliceTexts & {
+      kind: HoleKind;
+      choiceIndex: number;
+      callIndex: number;
+      base: ChunkBase | undefined;
+    },
+  ) {
+    this.texts = parts;
     this.kind = parts.kind;
     this.choiceIndex = parts.choiceIndex;
     this.callIndex = parts.callIndex;

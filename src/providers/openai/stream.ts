@@ -2,7 +2,7 @@ import { badResponse, type ErrorClass, UpstreamError, unreachable } from "../../
 import { randomId } from "../../internal/random.js";
 import type { Chunk } from "../../protocol/operations.js";
 import { createSseReader } from "../../transport/sse.js";
-import type { AttemptContext, StreamDecoder } from "../provider.js";
+import type { AttemptContext, RelayPiece, StreamDecoder } from "../provider.js";
 import { createdOf } from "../shared/created.js";
 import { errorOfAnswer } from "../shared/errors.js";
 import { isJsonObject, type JsonObject, parseUpstreamObject, textOf } from "../shared/json-object.js";
@@ -10,6 +10,8 @@ import { readLastEvent } from "../shared/last-event.js";
 import { RunningSummary } from "../shared/running-summary.js";
 import { boundedIndex } from "../shared/tool-call.js";
 import { laterUsage } from "../shared/usage.js";
+import { ByteSplice } from "./byte-splice.js";
+import { EventCutter } from "./event-cutter.js";
 import type { OpenAiFacts } from "./facts.js";
 import type { RepairedChoice } from "./repaired-choice.js";
 import { learnSplice, type Splice, SpliceHit, type TextPlace } from "./splice.js";
@@ -39,7 +41,7 @@ export interface ChoiceShape<C extends StreamedChoice> {
   summarise(choice: RepairedChoice, summary: RunningSummary): boolean;
 }
 
-/** What a decoder hands out: chunks, or their JSON text. */
+/** What a decoder hands out: chunks, or what a relay writes of them. */
 export interface ChunkForm<T> {
   readonly keepsText: boolean;
   whole(chunk: Chunk): T;
@@ -47,6 +49,8 @@ export interface ChunkForm<T> {
   spliced(splice: Splice, event: string, hit: SpliceHit, value: string | undefined): T;
   /** Whether `splice` can make this form. */
   takes(splice: Splice): boolean;
+  /** Events as we write them, in UTF-8; without it this form has no use for bytes. */
+  framed?(events: Uint8Array): T;
 }
 
 export const chunkForm: ChunkForm<Chunk> = {
@@ -56,11 +60,12 @@ export const chunkForm: ChunkForm<Chunk> = {
   takes: (splice) => splice.base !== undefined,
 };
 
-export const textForm: ChunkForm<string> = {
+export const textForm: ChunkForm<RelayPiece> = {
   keepsText: false,
   whole: (chunk) => JSON.stringify(chunk),
   spliced: (splice, event, hit) => splice.toText(event, hit),
   takes: () => true,
+  framed: (events) => events,
 };
 
 /** The largest text event (S32). */
@@ -109,6 +114,9 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
   /** Reused: the choices that the current event becomes. */
   readonly #made: RepairedChoice[] = [];
   readonly #splices: Splice[] = [];
+  /** The same for bytes, at the same places. */
+  readonly #byteSplices: (ByteSplice | undefined)[] = [];
+  readonly #cutter = new EventCutter();
   readonly #hit = new SpliceHit();
   #current = 0;
   #oldest = 0;
@@ -132,7 +140,70 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
   push(bytes: Uint8Array, out: T[]): void {
     if (this.isDone) return;
     this.#out = out;
-    this.#reader.push(bytes);
+    if (this.#form.framed) this.#relay(bytes);
+    else this.#reader.push(bytes);
+  }
+
+  /** Events of known shapes go from bytes to bytes; each that is not goes to the reader. */
+  #relay(bytes: Uint8Array): void {
+    const cutter = this.#cutter;
+    for (let start = 0; start < bytes.length && !this.isDone; ) {
+      if (cutter.isBetweenEvents && this.#waiting === undefined) {
+        start = this.#spliceBytes(bytes, start);
+        if (start === bytes.length) return;
+      }
+      // Where no shape ever comes again, to look at each event by itself is in vain.
+      const isHopeless = this.#unused >= MAX_UNUSED && cutter.isBetweenEvents;
+      const end = isHopeless ? cutter.skipAll(bytes, start) : cutter.skipEvent(bytes, start);
+      this.#reader.push(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
+      start = end;
+    }
+  }
+
+  /** @returns where the first event begins that is of no known shape, or not complete. */
+  #spliceBytes(bytes: Uint8Array, start: number): number {
+    if (this.#byteSplices.length === 0) return start;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    let events: Uint8Array | undefined;
+    let length = 0;
+    let from = start;
+    while (from < bytes.length) {
+      const end = this.#fitBytes(bytes, view, from);
+      if (end === -1) break;
+      // Just found.
+      const found = this.#byteSplices[this.#current]!;
+      if (events === undefined || length + (end - from) + found.growth > events.length) {
+        this.#handOn(events, length);
+        events = new Uint8Array(bytes.length - from + found.growth);
+        length = 0;
+      }
+      length = found.write(bytes, this.#hit, events, length);
+      this.#count(found.splice, undefined);
+      this.#delivered += 1;
+      from = end;
+    }
+    this.#handOn(events, length);
+    return from;
+  }
+
+  #handOn(events: Uint8Array | undefined, length: number): void {
+    // Asked for by `push`.
+    if (events !== undefined && length > 0) this.#out.push(this.#form.framed!(events.subarray(0, length)));
+  }
+
+  /** @returns where the event ends that begins at `from`, -1: of no known shape. */
+  #fitBytes(bytes: Uint8Array, view: DataView, from: number): number {
+    const splices = this.#byteSplices;
+    const { length } = splices;
+    for (let tried = 0, position = this.#current; tried < length; tried++, position++) {
+      if (position >= length) position = 0;
+      const end = splices[position]?.fits(bytes, view, from, this.#hit) ?? -1;
+      if (end === -1) continue;
+      this.#current = position;
+      if (this.#unused > 0) this.#unused -= 1;
+      return end;
+    }
+    return -1;
   }
 
   end(out: T[]): void {
@@ -188,7 +259,7 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
       // It stays in the chunk, too, as the upstream sent it (repair R12).
       usage = structuredClone(usage);
     }
-    this.summary.usage = laterUsage(this.summary.usage, usage);
+    this.summary.usage = laterUsage(this.summary.usage, usage, this.#context);
   }
 
   #repair(event: JsonObject, choices: readonly unknown[], data: string): void {
@@ -294,8 +365,9 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
     this.#unused += 1;
     const splice = learnSplice(data, event, chunk, choice, this.#shape.textPlace);
     if (!splice || !this.#form.takes(splice)) return;
-    if (this.#splices.length < MAX_SPLICES) this.#splices.push(splice);
-    else this.#splices[this.#oldest++ % MAX_SPLICES] = splice;
+    const place = this.#splices.length < MAX_SPLICES ? this.#splices.length : this.#oldest++ % MAX_SPLICES;
+    this.#splices[place] = splice;
+    if (this.#form.framed) this.#byteSplices[place] = ByteSplice.of(splice);
   }
 
   /** The fast path: an event of a known shape, parsed by nobody. @returns whether it was one. */
@@ -316,10 +388,17 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
   }
 
   #countSpliced(splice: Splice, data: string): void {
-    const hit = this.#hit;
-    const { units } = hit;
+    const value = this.#form.keepsText ? splice.valueOf(data, this.#hit) : undefined;
+    this.#count(splice, value);
+    // The event that the template was made from had content: `contentAt` is known.
+    this.#delivered += 1;
+    this.#out.push(this.#form.spliced(splice, data, this.#hit, value));
+  }
+
+  /** @param value - The text of the event, where it is kept. */
+  #count(splice: Splice, value: string | undefined): void {
+    const { units } = this.#hit;
     const { summary } = this;
-    const value = this.#form.keepsText ? splice.valueOf(data, hit) : undefined;
     switch (splice.kind) {
       case "content":
       case "text":
@@ -334,8 +413,5 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
         // A later fragment without index and id continues this call.
         this.#choices[splice.choiceIndex]?.continues?.(splice.callIndex);
     }
-    // The event that the template was made from had content: `contentAt` is known.
-    this.#delivered += 1;
-    this.#out.push(this.#form.spliced(splice, data, hit, value));
   }
 }

@@ -5,6 +5,7 @@ import type {
   EncodedRequest,
   FeatureSupport,
   ProviderSettings,
+  RelayPiece,
   StreamDecoder,
   WholeResponse,
   WireUpstream,
@@ -46,6 +47,7 @@ export class OpenAiUpstream implements WireUpstream {
   readonly modelList: NonNullable<WireUpstream["modelList"]>;
   readonly healthProbe: EncodedRequest;
   readonly loadSignals: WireUpstream["loadSignals"];
+  readonly rateLimitHeaders: WireUpstream["rateLimitHeaders"];
   readonly #facts: OpenAiFacts;
   readonly #surface: Surface;
   readonly #writer: RequestWriter;
@@ -67,6 +69,7 @@ export class OpenAiUpstream implements WireUpstream {
       otherNameOf: facts.otherModelName,
     };
     this.healthProbe = { method: "GET", path: surface.healthPath, headers: GET_HEADERS };
+    this.rateLimitHeaders = facts.rateLimitHeaders;
     const { loadMetrics } = facts;
     this.loadSignals =
       loadMetrics &&
@@ -100,8 +103,12 @@ export class OpenAiUpstream implements WireUpstream {
     return openRepairedStream(this.#facts, context, chunkForm);
   }
 
-  openTextStream(context: AttemptContext): StreamDecoder<string> {
+  openTextStream(context: AttemptContext): StreamDecoder<RelayPiece> {
     return openRepairedStream(this.#facts, context, textForm);
+  }
+
+  takesPrefill(): boolean {
+    return this.#facts.takesPrefill ?? false;
   }
 
   embeddingLimits(): EmbeddingLimits | undefined {

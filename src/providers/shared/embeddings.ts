@@ -8,7 +8,8 @@ import { repairUsage } from "./usage.js";
  * Repair R14, in place: what is missing is filled in, and vectors come in the form that the caller asked for.
  * @throws {UpstreamError} bad response: no list, or an entry without a vector.
  */
-export function repairEmbeddings(reply: JsonObject, { model, wantsBase64 }: AttemptContext): EmbeddingReply {
+export function repairEmbeddings(reply: JsonObject, context: AttemptContext): EmbeddingReply {
+  const { model, wantsBase64 } = context;
   const { data } = reply;
   if (!Array.isArray(data)) throw badResponse("the answer has no list of embeddings");
   reply.object = "list";
@@ -20,7 +21,7 @@ export function repairEmbeddings(reply: JsonObject, { model, wantsBase64 }: Atte
     entry.embedding = inForm(entry.embedding, wantsBase64);
   }
   reply.model = textOf(reply.model) ?? model;
-  reply.usage = usageOf(reply.usage);
+  reply.usage = usageOf(reply.usage, context);
   // The rules have put everything in place that the schema wants.
   return reply as unknown as EmbeddingReply;
 }
@@ -35,11 +36,11 @@ function inForm(embedding: unknown, wantsBase64: boolean): unknown {
 }
 
 /** Embeddings have no completion: it is neither asked for nor added. */
-function usageOf(raw: unknown): JsonObject {
+function usageOf(raw: unknown, context: AttemptContext): JsonObject {
   if (isJsonObject(raw)) {
     removeNulls(raw);
     const hadCompletion = "completion_tokens" in raw;
-    const usage = repairUsage(raw);
+    const usage = repairUsage(raw, context);
     if (usage) {
       if (hadCompletion) return raw;
       const { completion_tokens: _, ...rest } = usage;

@@ -41,6 +41,8 @@ export function withLegacyCompletions(chat: ChatUpstream): WireUpstream {
     modelList: chat.modelList,
     healthProbe: chat.healthProbe,
     loadSignals: chat.loadSignals,
+    takesPrefill: (model) => chat.takesPrefill?.(model) ?? false,
+    rateLimitHeaders: chat.rateLimitHeaders,
     operations: { ...chat.operations, completions: legacySupport(support) },
     encode: (body, context) =>
       isLegacy(context)

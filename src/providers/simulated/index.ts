@@ -46,6 +46,10 @@ class SimulatedUpstream implements DirectUpstream {
 
   constructor(private readonly model: SimulatedModel) {}
 
+  takesPrefill(): boolean {
+    return true;
+  }
+
   async call(body: RequestBody, context: AttemptContext, { signal }: DirectCall): Promise<DirectAnswer> {
     signal.throwIfAborted();
     const { model } = this;

@@ -40,7 +40,11 @@ export function planChat(body: ChatRequest, rules: AnswerRules): AnswerPlan {
   const tool = requiredTool(body);
   const choice = tool
     ? cut({ reasoning: [], text: [], toolCalls: [callOf(tool)], finishReason: "tool_calls" }, cap)
-    : cut({ reasoning: [], text: chatText(body, rules), toolCalls: [], finishReason: "stop" }, cap, body.stop);
+    : cut(
+        { reasoning: [], text: rest(chatText(body, rules), body), toolCalls: [], finishReason: "stop" },
+        cap,
+        body.stop,
+      );
   return {
     promptTokens: chatPromptTokens(body),
     choices: Array.from({ length: body.n ?? 1 }, () => choice),
@@ -133,6 +137,14 @@ function chatText(body: ChatRequest, rules: AnswerRules): string[] {
     return tokenPieces(JSON.stringify(minimalJson(format.json_schema?.schema ?? {})));
   }
   return textPieces(rules, lastUserText(body));
+}
+
+/** What is left of an answer whose beginning ends the conversation. */
+function rest(pieces: string[], { messages }: ChatRequest): string[] {
+  const last = messages.at(-1);
+  const begun = last?.role === "assistant" ? contentText(last.content) : "";
+  const whole = begun === "" ? "" : pieces.join("");
+  return whole.startsWith(begun) && begun !== "" ? tokenPieces(whole.slice(begun.length)) : pieces;
 }
 
 function textPieces({ reply, outputTokens }: AnswerRules, prompt: string): string[] {

@@ -121,4 +121,16 @@ describe("checkedUsage", () => {
     const flags: readonly LedgerFlag[] = ["usage-malformed", "usage-implausible"] satisfies UsageFlag[];
     expect(flags).toHaveLength(2);
   });
+
+  it("R18: what our count leaves out is not implausible: media of a prompt, and output that is no text", () => {
+    const reported = usage(1_000, 50);
+    expect(checkedUsage(reported, ours).flags).toEqual(["usage-implausible"]);
+    expect(checkedUsage(reported, ours, undefined, 600).flags).toEqual([]);
+    expect(checkedUsage(reported, ours, undefined, 599).flags).toEqual(["usage-implausible"]);
+    const details = { audio_tokens: 300, image_tokens: 300, rejected_prediction_tokens: 200, reasoning_tokens: 100 };
+    expect(checkedUsage(usage(100, 1_100, { completion_tokens_details: details }), ours).flags).toEqual([]);
+    expect(checkedUsage(usage(100, 1_101, { completion_tokens_details: details }), ours).flags).toEqual([
+      "usage-implausible",
+    ]);
+  });
 });

@@ -3,6 +3,7 @@ import { features } from "../../../protocol/features.js";
 import { ProviderOptionError, type ProviderSettings } from "../../provider.js";
 import { modelPathSegment, parseBaseUrl } from "../../shared/base-url.js";
 import { foreignExtensions } from "../../shared/foreign-extensions.js";
+import { OPENAI_NAMED_LIMITS } from "../../shared/rate-limit-headers.js";
 import type { ReportedError } from "../../shared/reported-error.js";
 import type { OpenAiFacts, Surface } from "../facts.js";
 import { operationPaths } from "../surface.js";
@@ -27,6 +28,7 @@ export const azure: OpenAiFacts = {
   },
   operations: { "chat.completions": { drops: features("webSearch") }, completions: {}, embeddings: {} },
   embeddingLimits: EMBEDDING_LIMITS,
+  rateLimitHeaders: OPENAI_NAMED_LIMITS,
   request: { leavesOut: [...foreignExtensions, "prompt_cache_options", "moderation"] },
   errors: { classify, isHopeless: ({ message }) => /\bretry after 86400 seconds\b/i.test(message) },
 };

@@ -1,4 +1,5 @@
 import { features } from "../../../protocol/features.js";
+import { isJsonObject, type JsonObject } from "../../shared/json-object.js";
 import type { OpenAiFacts } from "../facts.js";
 
 /** @see https://api-docs.deepseek.com */
@@ -12,5 +13,18 @@ export const deepseek: OpenAiFacts = {
       rejects: features("jsonSchema", "audioInput"),
     },
   },
-  request: { renames: { max_completion_tokens: "max_tokens" }, keepsReasoning: "tool-turn" },
+  request: {
+    renames: { max_completion_tokens: "max_tokens" },
+    keepsReasoning: "tool-turn",
+    // Below `/beta` only, so that a deployment has to say that it takes a prefill.
+    continueAnswer: markPrefix,
+  },
 };
+
+/** @see https://api-docs.deepseek.com/guides/chat_prefix_completion */
+function markPrefix(body: JsonObject): void {
+  const { messages } = body;
+  if (!Array.isArray(messages)) return;
+  const last: unknown = messages.at(-1);
+  if (isJsonObject(last)) body.messages = [...messages.slice(0, -1), { ...last, prefix: true }];
+}

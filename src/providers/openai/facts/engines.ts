@@ -18,7 +18,16 @@ export const vllm: OpenAiFacts = {
     completions: { rejects: features("suffix") },
     embeddings: {},
   },
-  request: { systemForDeveloper: true, keepsReasoning: "always" },
+  takesPrefill: true,
+  request: {
+    systemForDeveloper: true,
+    keepsReasoning: "always",
+    continueAnswer(body) {
+      body.continue_final_message = true;
+      // On by default, and refused together with the other.
+      body.add_generation_prompt = false;
+    },
+  },
   errors: { hasContextErrorsAt500: true },
   loadMetrics: {
     path: "/metrics",
@@ -37,7 +46,13 @@ export const sglang: OpenAiFacts = {
   addsVersion: "bare",
   healthPath: "/health",
   operations: { "chat.completions": { drops: UNKNOWN }, completions: {}, embeddings: {} },
-  request: { systemForDeveloper: true },
+  takesPrefill: true,
+  request: {
+    systemForDeveloper: true,
+    continueAnswer(body) {
+      body.continue_final_message = true;
+    },
+  },
   // Only with `--enable-metrics`.
   loadMetrics: {
     path: "/metrics",

@@ -1,6 +1,7 @@
 import type { ErrorClass } from "../../../errors/upstream-error.js";
 import { features } from "../../../protocol/features.js";
 import { isJsonObject, type JsonObject } from "../../shared/json-object.js";
+import { EVEN_LIMITS } from "../../shared/rate-limit-headers.js";
 import type { ReportedError } from "../../shared/reported-error.js";
 import type { OpenAiFacts } from "../facts.js";
 
@@ -15,6 +16,7 @@ export const groq: OpenAiFacts = {
       rejects: features("audioInput"),
     },
   },
+  rateLimitHeaders: EVEN_LIMITS,
   answer: {
     errorIn: (event) => ownMembers(event)?.error,
     usageIn: (event) => ownMembers(event)?.usage,

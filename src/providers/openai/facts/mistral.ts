@@ -2,6 +2,7 @@ import type { ErrorClass } from "../../../errors/upstream-error.js";
 import { features } from "../../../protocol/features.js";
 import { nineCharacters } from "../../shared/call-ids.js";
 import { isJsonObject, type JsonObject, textOf } from "../../shared/json-object.js";
+import { MISTRAL_LIMITS } from "../../shared/rate-limit-headers.js";
 import type { ReportedError } from "../../shared/reported-error.js";
 import type { Adaptation, OpenAiFacts } from "../facts.js";
 import { joinContentParts } from "./content-parts.js";
@@ -19,6 +20,9 @@ export const mistral: OpenAiFacts = {
   },
   // Not documented: error 3210 says "Too many inputs in request" beyond 256, "Too many tokens in batch" beyond 16,384.
   embeddingLimits: { inputs: 256, tokens: 16_384 },
+  rateLimitHeaders: MISTRAL_LIMITS,
+  // By the mark that every last message of the assistant gets.
+  takesPrefill: true,
   request: {
     renames: { max_completion_tokens: "max_tokens", seed: "random_seed", dimensions: "output_dimension" },
     leavesOut: [

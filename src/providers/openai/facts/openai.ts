@@ -1,5 +1,6 @@
 import type { EmbeddingLimits } from "../../provider.js";
 import { foreignExtensions } from "../../shared/foreign-extensions.js";
+import { EVEN_LIMITS, OPENAI_NAMED_LIMITS } from "../../shared/rate-limit-headers.js";
 import type { OpenAiFacts } from "../facts.js";
 import { joinContentParts } from "./content-parts.js";
 
@@ -13,6 +14,7 @@ export const openai: OpenAiFacts = {
   defaultBaseUrl: "https://api.openai.com/v1",
   operations: { "chat.completions": {}, completions: {}, embeddings: {} },
   embeddingLimits: EMBEDDING_LIMITS,
+  rateLimitHeaders: EVEN_LIMITS,
   request: { leavesOut: foreignExtensions },
 };
 
@@ -21,6 +23,7 @@ export const openaiCompatible: OpenAiFacts = {
   name: "openai-compatible",
   apiKey: "optional",
   operations: { "chat.completions": {}, completions: {}, embeddings: {} },
+  rateLimitHeaders: OPENAI_NAMED_LIMITS,
   answer: { repairMessage: joinContentParts },
   errors: { hasContextErrorsAt500: true },
 };

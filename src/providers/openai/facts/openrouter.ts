@@ -1,6 +1,7 @@
 import { errorClassOfText } from "../../../errors/classify.js";
 import type { ErrorClass } from "../../../errors/upstream-error.js";
 import { isJsonObject, type JsonObject, textOf } from "../../shared/json-object.js";
+import { OPENROUTER_LIMITS } from "../../shared/rate-limit-headers.js";
 import type { ReportedError } from "../../shared/reported-error.js";
 import type { OpenAiFacts } from "../facts.js";
 
@@ -10,6 +11,7 @@ export const openrouter: OpenAiFacts = {
   apiKey: "required",
   defaultBaseUrl: "https://openrouter.ai/api/v1",
   operations: { "chat.completions": {}, embeddings: {} },
+  rateLimitHeaders: OPENROUTER_LIMITS,
   answer: { errorIn: choiceError },
   errors: { classify, isHopeless: ({ message }) => /\bper[- ]day\b/i.test(message) },
 };

@@ -2,6 +2,7 @@ import { errorClassOfText } from "../../../errors/classify.js";
 import type { ErrorClass } from "../../../errors/upstream-error.js";
 import { features } from "../../../protocol/features.js";
 import type { JsonObject } from "../../shared/json-object.js";
+import { TOGETHER_LIMITS } from "../../shared/rate-limit-headers.js";
 import type { ReportedError } from "../../shared/reported-error.js";
 import type { Adaptation, OpenAiFacts } from "../facts.js";
 
@@ -15,6 +16,7 @@ export const together: OpenAiFacts = {
     completions: {},
     embeddings: {},
   },
+  rateLimitHeaders: TOGETHER_LIMITS,
   request: {
     renames: { max_completion_tokens: "max_tokens" },
     systemForDeveloper: true,

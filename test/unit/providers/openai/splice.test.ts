@@ -1,5 +1,9 @@
 import fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { openaiCompatible } from "../../../../src/providers/openai/facts/openai.js";
+import { textForm } from "../../../../src/providers/openai/stream.js";
+import { openRepairedStream } from "../../../../src/providers/openai/upstream.js";
+import { anAttempt } from "../../../support/attempt-context.js";
 import {
   aDelta,
   anEvent,
@@ -12,7 +16,9 @@ import {
   type StreamOptions,
   sse,
   stopEvent,
+  textsOf,
 } from "../../../support/openai-streams.js";
+import { decodeStream } from "../../../support/vectors.js";
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -22,11 +28,14 @@ function expectAgreement(bytes: Uint8Array | Uint8Array[], options: StreamOption
   const parsed = repairBytes(pieces, { ...options, splices: false });
   const spliced = repairBytes(pieces, options);
   const texts = repairText(pieces, options);
+  // With other line ends nothing is relayed from bytes to bytes.
+  const decodedTexts = repairText(pieces.map(withCrLf), options);
   expect(spliced.chunks).toEqual(parsed.chunks);
   expect(texts.chunks.map((text) => JSON.parse(text))).toEqual(parsed.chunks);
+  expect(decodedTexts.chunks.map((text) => JSON.parse(text))).toEqual(parsed.chunks);
   // Each text is one line, so that it fits one `data:` field (S33).
   for (const text of texts.chunks) expect(text).not.toMatch(/[\r\n]/);
-  for (const decoded of [spliced, texts]) {
+  for (const decoded of [spliced, texts, decodedTexts]) {
     expect(decoded.error?.message).toBe(parsed.error?.message);
     expect(decoded.error?.errorClass).toBe(parsed.error?.errorClass);
     expect(decoded.contentAt).toBe(parsed.contentAt);
@@ -38,6 +47,10 @@ function expectAgreement(bytes: Uint8Array | Uint8Array[], options: StreamOption
     expect(decoded.summary.isComplete).toBe(parsed.summary.isComplete);
   }
   expect(spliced.summary.text).toBe(parsed.summary.text);
+}
+
+function withCrLf(bytes: Uint8Array): Uint8Array {
+  return Uint8Array.from(bytes.length === 0 ? [] : [...bytes].flatMap((byte) => (byte === 10 ? [13, 10] : [byte])));
 }
 
 /** How servers write JSON: compactly, with Python's spaces, or with everything escaped that is not ASCII. */
@@ -271,6 +284,60 @@ describe("events of a known shape", () => {
       expect(chunks).toHaveLength(202);
       expect(parse.mock.calls.length).toBeLessThan(20);
       parse.mockRestore();
+    }
+  });
+
+  it("are not even decoded by a relay, however their bytes are cut", () => {
+    const words = Array.from({ length: 400 }, (_, position) => `${position} – Zürich 😀\n`);
+    const bytes = sse(roleEvent, ...words.map((content) => aDelta({ content }, { usage: null })), stopEvent, "[DONE]");
+    const pieces = Array.from({ length: Math.ceil(bytes.length / 4_001) }, (_, position) =>
+      bytes.subarray(4_001 * position, 4_001 * (position + 1)),
+    );
+    const decode = vi.spyOn(TextDecoder.prototype, "decode");
+    const decoder = openRepairedStream(openaiCompatible, anAttempt({ isStreaming: true }), textForm);
+    const { chunks: relayed } = decodeStream(decoder, pieces);
+    // The first events, the one at each cut, and the last ones.
+    expect(decode.mock.calls.length).toBeLessThan(pieces.length + 10);
+    decode.mockRestore();
+    const texts = relayed.flatMap(textsOf);
+    expect(texts).toHaveLength(402);
+    const contents = texts.slice(1, -1).map((text) => JSON.parse(text).choices[0].delta.content);
+    expect(contents).toEqual(words);
+    expectAgreement(pieces, {});
+  });
+
+  it("are relayed as UTF-8 only where they are: of malformed bytes the reader makes replacement characters", () => {
+    const malformed = [
+      [0xff],
+      [0xc3],
+      [0xc3, 0x28],
+      [0xc0, 0xaf],
+      [0xe0, 0x80, 0xaf],
+      [0xed, 0xa0, 0x80],
+      [0xe2, 0x82],
+      [0xf0, 0x80, 0x80, 0xaf],
+      [0xf4, 0x90, 0x80, 0x80],
+      [0xf5, 0x80, 0x80, 0x80],
+      [0xf0, 0x9f, 0x98],
+      [0x80],
+    ];
+    const event = (content: Iterable<number>) => {
+      const [before = "", after = ""] = JSON.stringify(aDelta({ content: "@" })).split("@");
+      const utf8 = new TextEncoder();
+      return [...utf8.encode(`data: ${before}`), ...content, ...utf8.encode(`${after}\n\n`)];
+    };
+    for (const bytes of malformed) {
+      const stream = Uint8Array.from([
+        ...sse(roleEvent),
+        ...event([0x61]),
+        ...event([0x62]),
+        ...event([0x63, ...bytes]),
+        ...event([...bytes, 0x64]),
+        ...sse(stopEvent, "[DONE]"),
+      ]);
+      expectAgreement(stream, {});
+      const texts = repairText(stream).chunks.map((text) => JSON.parse(text).choices[0].delta.content ?? "");
+      expect(texts.join("")).toMatch(/^abc\ufffd+(?:\()?\ufffd*(?:\()?d$/);
     }
   });
 
