@@ -1,5 +1,5 @@
 /** You will see: what a third replica, or the loss of one, would do to the time to the first token. */
-import { htmlReport, type Incident, poisson, replica, simulate, textReport } from "llm-switchyard/testing";
+import { htmlReport, type Incident, poisson, progressBar, replica, simulate, textReport } from "llm-switchyard/testing";
 
 // Your own configuration: the simulation puts models in the place of the engines.
 const gpus = (count: number) =>
@@ -11,8 +11,8 @@ const gpus = (count: number) =>
     maxParallel: 64,
   }));
 
-const isDown: Incident = { fromMs: 30_000, untilMs: 90_000, failureShare: 1 };
-const common = { workload: poisson({ rate: 11 }), durationMs: 90_000, warmUpMs: 15_000 };
+const isGone: Incident = { fromMs: 30_000, untilMs: 90_000, isLost: true };
+const common = { workload: poisson({ rate: 11 }), durationMs: 90_000, warmUpMs: 15_000, onProgress: progressBar() };
 
 const reports = {
   "two replicas": await simulate({
@@ -25,10 +25,10 @@ const reports = {
     router: { models: { chat: gpus(3) } },
     upstreams: { "*": replica() },
   }),
-  "three, one of which fails": await simulate({
+  "three, one of which is lost": await simulate({
     ...common,
     router: { models: { chat: gpus(3) } },
-    upstreams: { "gpu-0": replica({ incidents: [isDown] }), "*": replica() },
+    upstreams: { "gpu-0": replica({ incidents: [isGone] }), "*": replica() },
   }),
 };
 

@@ -1,5 +1,6 @@
 /** The rows of routing.md §14: which runs each compares, what was measured when it was written, and what is accepted. */
-import { hasGroupOption, type Numbers, runs } from "./runs.js";
+import type { Numbers } from "./fleet.js";
+import { runs } from "./runs.js";
 
 export interface Quantity {
   readonly name: string;
@@ -16,8 +17,6 @@ export interface Row {
   readonly number: number;
   readonly scenario: string;
   readonly quantities: readonly Quantity[];
-  /** What the router must have before the row can be run. */
-  readonly needs?: () => string | undefined;
   /** Cheap enough, and safe enough with its seed, for every change. */
   readonly isQuick?: boolean;
 }
@@ -53,9 +52,6 @@ const plain = (
 
 const share = (name: string, key: string, run: string, documented: number, accept: Quantity["accept"]) =>
   plain(name, key, run, "share", documented, accept);
-
-const option = (name: string) => () => (hasGroupOption(name) ? undefined : `group option \`${name}\``);
-const notYet = (what: string) => () => what;
 
 export const rows: readonly Row[] = [
   {
@@ -228,6 +224,7 @@ export const rows: readonly Row[] = [
   {
     number: 19,
     scenario: "all fail 20% for 3 min, load 0.6",
+    isQuick: true,
     quantities: [
       share("good", "good", "fifth fails", 0.989, { least: 0.97 }),
       share("errors", "errors", "fifth fails", 0.01, { most: 0.02 }),
@@ -244,7 +241,7 @@ export const rows: readonly Row[] = [
   {
     number: 21,
     scenario: "3 providers, 3% of calls 10x slow",
-    needs: option("hedge"),
+    isQuick: true,
     quantities: [
       ratio("TTFT p99 hedged / not", "ttftP99", "slow calls/hedged", "slow calls/not hedged", 0.27, { most: 0.4 }),
       {
@@ -260,7 +257,6 @@ export const rows: readonly Row[] = [
   {
     number: 22,
     scenario: "8 replicas, load 0.97",
-    needs: option("hedge"),
     quantities: [
       {
         name: "good hedged - not hedged",
@@ -280,14 +276,31 @@ export const rows: readonly Row[] = [
       share("429 per call, latency with limits known", "refusedCalls", "rpm/latency", 0, { most: 0.002 }),
     ],
   },
-  { number: 24, scenario: "two tenants 90/10, load 1.4, cap 64", needs: notYet("the queue"), quantities: [] },
+  {
+    number: 24,
+    scenario: "two tenants 90/10, load 1.4, cap 64",
+    quantities: [
+      share("good, no cap", "good", "overload/none", 0.003, { most: 0.05 }),
+      share("good, FIFO 5 s", "good", "overload/first in, first out", 0, { most: 0.05 }),
+      share("good, WFQ + adaptive LIFO", "good", "overload/fair queue", 0.685, { least: 0.62 }),
+      share("good, light tenant", "goodLight", "overload/fair queue", 0.96, { least: 0.92 }),
+    ],
+  },
   {
     number: 25,
     scenario: "same, adaptive cap 400 ms",
-    needs: notYet("the queue and the adaptive cap"),
-    quantities: [],
+    isQuick: true,
+    quantities: [share("good", "good", "overload/adaptive cap", 0.687, { least: 0.62 })],
   },
-  { number: 26, scenario: "4 own replicas at 1.1, one public behind", needs: option("spillMs"), quantities: [] },
+  {
+    number: 26,
+    scenario: "4 own replicas at 1.1, one public behind",
+    quantities: [
+      share("good, spill 500 ms", "good", "own and public/spill", 0.98, { least: 0.95 }),
+      share("paid share, spill 500 ms", "paidShare", "own and public/spill", 0.048, { most: 0.09 }),
+      share("good, strict", "good", "own and public/strict", 0, { most: 0.1 }),
+    ],
+  },
   {
     number: 27,
     scenario: "provider 10x slow for 2 min, then well",
@@ -353,41 +366,17 @@ export interface Measured {
   readonly row: number;
   readonly scenario: string;
   readonly quantity: string;
-  readonly measured: number | undefined;
+  readonly measured: number;
   /** Of each seed alone. */
   readonly perSeed: readonly number[];
   readonly documented: number;
   readonly accept: string;
   readonly unit: Quantity["unit"];
-  /** `undefined`: the row cannot be run yet. */
-  readonly isOk: boolean | undefined;
-  /** What it waits for. */
-  readonly missing: string | undefined;
+  readonly isOk: boolean;
 }
 
 /** @param results - By run, one for each seed. */
 export function judge(row: Row, results: ReadonlyMap<string, readonly Numbers[]>): Measured[] {
-  const missing = row.needs?.();
-  if (missing !== undefined) {
-    const common = {
-      row: row.number,
-      scenario: row.scenario,
-      measured: undefined,
-      perSeed: [],
-      isOk: undefined,
-      missing,
-    };
-    if (row.quantities.length === 0) {
-      return [{ ...common, quantity: "-", documented: NAN, accept: "-", unit: "ratio" }];
-    }
-    return row.quantities.map(({ name, documented, accept, unit }) => ({
-      ...common,
-      quantity: name,
-      documented,
-      accept: acceptText(accept, unit),
-      unit,
-    }));
-  }
   return row.quantities.map(({ name, runs: names, value, documented, accept, unit }) => {
     const bySeed = names.map((key) => results.get(key) ?? []);
     const measured = value(...bySeed.map(meanOf));
@@ -403,7 +392,6 @@ export function judge(row: Row, results: ReadonlyMap<string, readonly Numbers[]>
       accept: acceptText(accept, unit),
       unit,
       isOk: measured >= least && measured <= most,
-      missing: undefined,
     };
   });
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import type { Numbers } from "../../bench/simulate/fleet.js";
 import { judge, rows } from "../../bench/simulate/rows.js";
-import { type Numbers, runs } from "../../bench/simulate/runs.js";
+import { runs } from "../../bench/simulate/runs.js";
 
 /** A fifth of the time that routing.md says, with one seed: for all rows, whole, `npm run simulate -- --check`. */
 const QUICK = { seed: 1, scale: 0.2 };
@@ -19,7 +20,7 @@ function resultOf(key: string): Promise<Numbers> {
 
 describe("the quick rows of routing.md §14, through the router's own code", () => {
   for (const row of rows.filter(({ isQuick }) => isQuick)) {
-    it(`row ${row.number}: ${row.scenario}`, { timeout: 60_000 }, async () => {
+    it(`row ${row.number}: ${row.scenario}`, { timeout: 180_000 }, async () => {
       const numbers = new Map<string, Numbers[]>();
       for (const key of row.quantities.flatMap(({ runs: keys }) => keys)) numbers.set(key, [await resultOf(key)]);
       for (const { quantity, measured, accept, isOk } of judge(row, numbers)) {

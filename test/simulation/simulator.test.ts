@@ -114,6 +114,22 @@ describe("the simulator", () => {
     expect(second.measured.durationMs.p95).toBeLessThan(first.measured.durationMs.p95);
   });
 
+  it("comes back from an overload in which every first token is late: nobody is withdrawn for what all suffer from", {
+    timeout: 120_000,
+  }, async () => {
+    const [usual, most] = [4 * 5.5 * 0.85, 4 * 5.5 * 1.5];
+    const { calls, between } = await simulate({
+      warmUpMs: 10_000,
+      durationMs: 170_000,
+      router: { models: { chat: { deployments: replicas(4), timeouts: { firstTokenMs: 4_000 } } } },
+      upstreams: { "*": replica() },
+      workload: poisson({ rate: (now) => (now >= 30_000 && now < 75_000 ? most : usual), mostRate: most }),
+    });
+    expect(between(50_000, 65_000).good).toBeLessThan(0.5);
+    expect(between(150_000, 170_000).good).toBeGreaterThan(0.95);
+    expect(new Set(calls.map(({ deployment }) => deployment)).size).toBe(4);
+  });
+
   it("keeps a crash to its own process", { timeout: 60_000 }, async () => {
     const { results, warmUpMs } = await simulate({
       ...mixed(1),

@@ -54,7 +54,13 @@ export function chartsOf(reports: Readonly<Record<string, SimulationReport>>): R
     ),
     "ttft-percentiles": lineChart(
       Object.entries(reports).map(([name, report]) => percentiles(name, report)),
-      { title: "Time to first token by percentile", xLabel: "percentile", yLabel: "milliseconds", isLogarithmic: true },
+      {
+        title: "Time to first token: so many are faster",
+        xLabel: "share of requests",
+        yLabel: "milliseconds",
+        isLogarithmic: true,
+        xTicks: PERCENTILE_TICKS,
+      },
     ),
     "failures-over-time": lineChart(
       over((results) => (results.length === 0 ? 0 : 100 * (1 - ok(results).length / results.length))),
@@ -107,9 +113,10 @@ ${charts.join("\n")}
 `;
 }
 
-function overTime(
+/** A quantity of the requests that arrived in each sixtieth of the measured time. */
+export function overTime(
   name: string,
-  { results, warmUpMs, durationMs }: SimulationReport,
+  { results, warmUpMs, durationMs }: Pick<SimulationReport, "results" | "warmUpMs" | "durationMs">,
   measure: (results: readonly RequestResult[]) => number,
 ): ChartSeries {
   const lengthMs = durationMs / STRETCHES;
@@ -121,15 +128,27 @@ function overTime(
   };
 }
 
-function percentiles(name: string, { results, warmUpMs }: SimulationReport): ChartSeries {
+/** The slowest tenth, hundredth and thousandth have as much room each: that is where strategies differ. */
+export const PERCENTILE_TICKS = [0.5, 0.9, 0.99, 0.999].map((share) => [nines(share), `${100 * share} %`] as const);
+const MOST_NINES = 3;
+
+function nines(share: number): number {
+  return -Math.log10(1 - share);
+}
+
+/** The time to the first token by percentile, of what succeeded. To be drawn with {@link PERCENTILE_TICKS}. */
+export function percentiles(name: string, { results, warmUpMs }: SimulationReport): ChartSeries {
   const sorted = results
     .filter(({ isOk, arrivedAt }) => isOk && arrivedAt >= warmUpMs)
     .flatMap(({ ttftMs }) => ttftMs ?? [])
     .sort((one, other) => one - other);
   if (sorted.length === 0) return { name, points: [] };
-  const points = Array.from({ length: CURVE_POINTS }, (_, percentile) => {
-    const position = Math.floor((percentile / CURVE_POINTS) * sorted.length);
-    return [percentile, sorted[position] as number] as const; // in range: a share below 1
+  // The last percentile that one request alone does not make.
+  const most = Math.min(MOST_NINES, Math.log10(sorted.length));
+  const points = Array.from({ length: CURVE_POINTS + 1 }, (_, point) => {
+    const x = (most * point) / CURVE_POINTS;
+    const position = Math.min(sorted.length - 1, Math.floor((1 - 10 ** -x) * sorted.length));
+    return [x, sorted[position] as number] as const; // in range
   });
   return { name, points };
 }

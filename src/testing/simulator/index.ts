@@ -1,9 +1,11 @@
 /** The simulator: real routers, modelled upstreams, virtual time. See docs/simulator.md. */
 export { betterOfTwo, fewestStreams } from "./baselines.js";
+export type { Scenario } from "./command-line.js";
 export type { Lognormal } from "./distributions.js";
 export { chartsOf, htmlReport, textReport } from "./html-report.js";
 export type { Incident, Job, ModelAtWork, RunningJob, UpstreamModel } from "./model.js";
-export { type PublicProviderOptions, publicProvider } from "./public-provider.js";
+export { type ProgressOutput, progressBar } from "./progress-bar.js";
+export { type ProviderIncident, type PublicProviderOptions, publicProvider } from "./public-provider.js";
 export { type ReplicaOptions, replica } from "./replica.js";
 export type { CallResult, Objective, RequestResult, Spread, Summary } from "./results.js";
 export { saturatedRate } from "./saturated-rate.js";

@@ -1,5 +1,7 @@
+import { InvalidOptionsError } from "../../errors/router-error.js";
 import { UpstreamError, unreachable } from "../../errors/upstream-error.js";
 import type { Random } from "../../internal/random.js";
+import { ABOVE_ZERO, expectOptions, FROM_ZERO, SHARE } from "./expect-options.js";
 import type { SimulationClock } from "./simulation-clock.js";
 
 /** One call as a modelled upstream sees it: what it has to read and to write, and whom to tell. */
@@ -39,10 +41,12 @@ export interface UpstreamModel {
 
 /** How a call fails: the connection is refused, or the upstream answers 500 or 503. */
 export type FailureKind = "network" | "server" | "overloaded";
+const FAILURES: readonly FailureKind[] = ["network", "server", "overloaded"];
 
 /** A stretch of trouble, in milliseconds from the start of the simulation, warm-up included. */
 export interface Incident {
   readonly fromMs: number;
+  /** `Infinity`: for good. */
   readonly untilMs: number;
   /** Everything takes so many times longer. @default 1 */
   readonly slowdown?: number | undefined;
@@ -52,6 +56,39 @@ export interface Incident {
   readonly failure?: FailureKind | undefined;
   /** How soon a failing call fails, in milliseconds. @default 5 */
   readonly failAfterMs?: number | undefined;
+  /**
+   * The upstream is gone: what is under way when it begins breaks off, everything that comes later fails, and when it is back
+   * its prefix cache is empty. @default false
+   */
+  readonly isLost?: boolean | undefined;
+}
+
+/** @throws {InvalidOptionsError} one of them cannot be. @param more - Options that this kind of upstream has beside. */
+export function expectIncidents<Kind extends Incident>(
+  of: string,
+  incidents: readonly Kind[],
+  more: Parameters<typeof expectOptions<Kind>>[2],
+): void {
+  for (const [position, incident] of incidents.entries()) {
+    const path = `${of}.incidents[${position}]`;
+    const numbers = { fromMs: FROM_ZERO, slowdown: ABOVE_ZERO, failureShare: SHARE, failAfterMs: FROM_ZERO, ...more };
+    expectOptions<Kind>(path, incident, numbers, ["untilMs", "failure", "isLost"]);
+    const { fromMs, untilMs, failure = "network" } = incident;
+    // The other way round, so that neither may be missing.
+    if (!(untilMs > fromMs)) {
+      const message = `expected more than fromMs (${String(fromMs)}), received ${String(untilMs)}`;
+      throw new InvalidOptionsError([{ path: `${path}.untilMs`, message }]);
+    }
+    if (!FAILURES.includes(failure)) {
+      const message = `expected one of ${FAILURES.join(", ")}, received ${String(failure)}`;
+      throw new InvalidOptionsError([{ path: `${path}.failure`, message }]);
+    }
+  }
+}
+
+/** The share of calls that fail now. */
+export function failureShareOf(incident: Incident | undefined): number {
+  return incident?.isLost ? 1 : (incident?.failureShare ?? 0);
 }
 
 export function incidentAt(incidents: readonly Incident[], nowMs: number): Incident | undefined {
@@ -72,6 +109,11 @@ export function failureOf({ failure = "network" }: Incident): UpstreamError {
     case "overloaded":
       return new UpstreamError("overloaded", { errorClass: "overloaded", status: 503 });
   }
+}
+
+/** The upstream is gone, and the connection with it. */
+export function lost(): UpstreamError {
+  return unreachable("the connection was closed: the upstream is lost");
 }
 
 /** When work that takes `workMs` at full speed is done: slowdowns hold for as long as they last. */

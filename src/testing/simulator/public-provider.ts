@@ -1,12 +1,16 @@
 import { UpstreamError } from "../../errors/upstream-error.js";
 import type { Random } from "../../internal/random.js";
 import { drawLognormal } from "./distributions.js";
+import { ABOVE_ZERO, expectOptions, FROM_ZERO, SHARE } from "./expect-options.js";
 import {
   doneAt,
+  expectIncidents,
   failureOf,
+  failureShareOf,
   type Incident,
   incidentAt,
   type Job,
+  lost,
   type ModelAtWork,
   type RunningJob,
   type UpstreamModel,
@@ -29,10 +33,27 @@ export interface PublicProviderOptions {
   readonly refusalMs?: number | undefined;
   /** It says with a refusal when there is room again. @default false */
   readonly tellsRetryAfter?: boolean | undefined;
-  readonly incidents?: readonly Incident[] | undefined;
+  readonly incidents?: readonly ProviderIncident[] | undefined;
 }
 
+/** Trouble of a provider, which may be slow to begin and then write as fast as ever. */
+export interface ProviderIncident extends Incident {
+  /** The time to the first token of calls that begin now takes so many times longer, the tokens after it do not. @default 1 */
+  readonly ttftSlowdown?: number | undefined;
+}
+
+/** @throws {InvalidOptionsError} the options are none. */
 export function publicProvider(options: PublicProviderOptions = {}): UpstreamModel {
+  const numbers = {
+    ttftMs: ABOVE_ZERO,
+    ttftSigma: FROM_ZERO,
+    msPerToken: FROM_ZERO,
+    slowShare: SHARE,
+    rpm: ABOVE_ZERO,
+    refusalMs: FROM_ZERO,
+  };
+  expectOptions("publicProvider", options, numbers, ["tellsRetryAfter", "incidents"]);
+  expectIncidents("publicProvider", options.incidents ?? [], { ttftSlowdown: ABOVE_ZERO });
   return { create: (clock, random) => new PublicProvider(clock, random, options) };
 }
 
@@ -42,6 +63,8 @@ class PublicProvider implements ModelAtWork {
   /** Requests that may come now: a bucket of one minute. */
   #room: number;
   #roomAt = 0;
+  /** Breaks a call off, for each that is under way. */
+  readonly #underWay = new Set<() => void>();
 
   constructor(
     private readonly clock: SimulationClock,
@@ -49,6 +72,7 @@ class PublicProvider implements ModelAtWork {
     private readonly options: PublicProviderOptions,
   ) {
     this.#room = options.rpm ?? 0;
+    for (const { isLost, fromMs } of options.incidents ?? []) if (isLost) clock.after(fromMs, () => this.#lose());
   }
 
   start(job: Job): RunningJob {
@@ -58,13 +82,18 @@ class PublicProvider implements ModelAtWork {
     const fail = (delayMs: number, error: UpstreamError) => {
       clock.after(delayMs, () => {
         if (isOver) return false;
-        isOver = true;
+        end();
         job.onError(error);
         return true;
       });
     };
-    const abort = () => {
+    const end = () => {
       isOver = true;
+      this.#underWay.delete(breakOff);
+    };
+    const breakOff = () => {
+      end();
+      job.onError(lost());
     };
     // All chance is drawn before it is known whether it is needed, so that calls do not shift each other's.
     const drawnMs = drawLognormal({ median: ttftMs, sigma: ttftSigma }, random);
@@ -76,28 +105,37 @@ class PublicProvider implements ModelAtWork {
       const retryAfterMs = options.tellsRetryAfter ? Math.ceil(waitMs) : undefined;
       const error = new UpstreamError("too many requests", { errorClass: "rate_limit", status: 429, retryAfterMs });
       fail(options.refusalMs ?? 30, error);
-      return { abort };
+      return { abort: end };
     }
     const now = clock.now();
-    const incident = incidentAt(incidents, now);
-    if (incident && failure < (incident.failureShare ?? 0)) {
+    const incident: ProviderIncident | undefined = incidentAt(incidents, now);
+    if (incident && failure < failureShareOf(incident)) {
       fail(incident.failAfterMs ?? 5, failureOf(incident));
-      return { abort };
+      return { abort: end };
     }
-    const firstAt = doneAt(incidents, now, drawnMs * (isSlow ? SLOW_CALL : 1));
+    this.#underWay.add(breakOff);
+    const ttftSlowdown = (isSlow ? SLOW_CALL : 1) * (incident?.ttftSlowdown ?? 1);
+    const firstAt = doneAt(incidents, now, drawnMs * ttftSlowdown);
     clock.after(firstAt - now, () => {
       if (isOver) return false;
       job.onFirstToken(0);
       const endAt = doneAt(incidents, firstAt, msPerToken * (job.outputTokens - 1));
       clock.after(endAt - firstAt, () => {
         if (isOver) return false;
-        isOver = true;
+        end();
         job.onEnd();
         return true;
       });
       return true;
     });
-    return { abort };
+    return { abort: end };
+  }
+
+  /** @returns whether anybody notices. */
+  #lose(): boolean {
+    const underWay = [...this.#underWay];
+    for (const breakOff of underWay) breakOff();
+    return underWay.length > 0;
   }
 
   /** Takes one request's room; 0 where there was some, otherwise when there will be. */

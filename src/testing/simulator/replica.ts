@@ -1,11 +1,15 @@
 import { UpstreamError } from "../../errors/upstream-error.js";
 import type { Random } from "../../internal/random.js";
+import { ABOVE_ZERO, COUNT, expectOptions, FROM_ZERO } from "./expect-options.js";
 import {
   BLOCK_TOKENS,
+  expectIncidents,
   failureOf,
+  failureShareOf,
   type Incident,
   incidentAt,
   type Job,
+  lost,
   type ModelAtWork,
   type RunningJob,
   slowdownAt,
@@ -38,8 +42,21 @@ export interface ReplicaOptions {
   readonly incidents?: readonly Incident[] | undefined;
 }
 
-/** The reference replica of the routing rows, or one that differs from it as `options` say. */
+/** The reference replica of the routing rows, or one that differs from it as `options` say. @throws {InvalidOptionsError} */
 export function replica(options: ReplicaOptions = {}): UpstreamModel {
+  const numbers = {
+    speedFactor: ABOVE_ZERO,
+    stepMs: ABOVE_ZERO,
+    stepMsPerStream: FROM_ZERO,
+    stepMsPerPromptToken: FROM_ZERO,
+    stepMsPerContextToken: FROM_ZERO,
+    tokensPerStep: COUNT,
+    slots: COUNT,
+    kvTokens: COUNT,
+    roundTripMs: FROM_ZERO,
+  };
+  expectOptions("replica", options, numbers, ["prefixCache", "incidents"]);
+  expectIncidents("replica", options.incidents ?? [], {});
   return { create: (clock, random) => new Replica(clock, random, options) };
 }
 
@@ -112,12 +129,13 @@ class Replica implements ModelAtWork {
     this.#halfTripMs = (options.roundTripMs ?? 4) / 2;
     this.#incidents = options.incidents ?? [];
     this.#cache = options.prefixCache === false ? undefined : new PrefixCache();
+    for (const { isLost, fromMs } of this.#incidents) if (isLost) clock.after(fromMs, () => this.#lose());
   }
 
   start(job: Job): RunningJob {
     const running = new ReplicaJob(job, this);
     const incident = incidentAt(this.#incidents, this.#clock.now());
-    const failureShare = incident?.failureShare ?? 0;
+    const failureShare = failureShareOf(incident);
     if (incident && failureShare > 0 && (failureShare >= 1 || this.#random.next() < failureShare)) {
       this.#clock.after(incident.failAfterMs ?? 5, () => {
         if (running.state === "over") return false;
@@ -139,6 +157,11 @@ class Replica implements ModelAtWork {
     }
     this.#clock.after(this.#halfTripMs, () => {
       if (running.state === "over") return false;
+      if (incidentAt(this.#incidents, this.#clock.now())?.isLost) {
+        running.state = "over";
+        job.onError(lost());
+        return true;
+      }
       running.state = "waiting";
       this.#waiting.push(running);
       if (!this.#isStepping) this.#beginStep();
@@ -159,6 +182,17 @@ class Replica implements ModelAtWork {
       remove(this.#ending.get(running.lastStep) ?? [], running);
       this.#leaveWriting(running);
     }
+  }
+
+  /** Whatever is under way breaks off. @returns whether anybody notices. */
+  #lose(): boolean {
+    const underWay = [...this.#waiting, ...this.#reading, ...[...this.#ending.values()].flat()];
+    for (const running of underWay) {
+      this.abort(running);
+      running.job.onError(lost());
+    }
+    this.#cache?.trim(0);
+    return underWay.length > 0;
   }
 
   #leaveWriting(running: ReplicaJob): void {

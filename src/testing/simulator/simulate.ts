@@ -108,6 +108,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     const router = new Router<RouterOptions>({ ...withModels(raw), clock: ownClock, random });
     return { router, clock: ownClock, defaultModel: Object.keys(raw.models)[0] ?? "" };
   });
+  refuseModelsOfNobody(options.upstreams, models);
   for (const { process, atMs } of crashes) {
     clock.after(atMs, () => {
       routers[process]?.clock.stop();
@@ -118,7 +119,9 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   function withModels(raw: SimulatedRouterOptions): RouterOptions {
     const groups = Object.entries(raw.models).map(([name, group]) => {
       const isList = Array.isArray(group);
-      const listed: readonly unknown[] = isList ? group : (group as { deployments: readonly unknown[] }).deployments;
+      const listed: unknown = isList ? group : (group as { deployments?: unknown } | null)?.deployments;
+      // The router says what is wrong with it.
+      if (!Array.isArray(listed)) return [name, group] as const;
       const deployments = listed.map((deployment, position) =>
         modelled(deployment, [name, ...(isList ? [] : ["deployments"]), position]),
       );
@@ -131,11 +134,9 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   function modelled(deployment: unknown, at: readonly (string | number)[]): object {
     const fields = Object(deployment) as Readonly<Record<string, unknown>>;
     const { id } = fields;
-    const path = `models.${at.join(".")}`;
     if (typeof id !== "string") {
-      throw new InvalidOptionsError([
-        { path: `${path}.id`, message: "is how a simulation finds the deployment's model" },
-      ]);
+      const path = formatPath(["models", ...at, "id"]);
+      throw new InvalidOptionsError([{ path, message: "is how a simulation finds the deployment's model" }]);
     }
     const model = options.upstreams[id] ?? options.upstreams["*"];
     if (!model) throw new InvalidOptionsError([{ path: "upstreams", message: `no model stands for "${id}"` }]);
@@ -311,11 +312,37 @@ function reportProgress(clock: SimulationClock, endMs: number, onProgress: (shar
   next();
 }
 
+/** A misspelt id would leave the deployment to `"*"`, and what was to happen to it would not. */
+function refuseModelsOfNobody(
+  upstreams: SimulationOptions["upstreams"],
+  models: ReadonlyMap<string, ModelAtWork>,
+): void {
+  const known = [...models.keys()].join(", ");
+  const issues = Object.keys(upstreams)
+    .filter((id) => id !== "*" && !models.has(id))
+    .map((id) => ({ path: formatPath(["upstreams", id]), message: `is no deployment of the router: there are ${known}` }));
+  if (issues.length > 0) throw new InvalidOptionsError(issues);
+}
+
+const OPTIONS = [
+  "router",
+  "upstreams",
+  "workload",
+  "seed",
+  "durationMs",
+  "warmUpMs",
+  "processes",
+  "clientRetries",
+  "crashes",
+  "objective",
+  "onProgress",
+] as const satisfies readonly (keyof SimulationOptions)[];
+
 function checkOptions(options: SimulationOptions): void {
   const { seed = 1, durationMs = 300_000, warmUpMs = 60_000, processes = 1, clientRetries = 0 } = options;
   const issues: { path: string; message: string }[] = [];
   const expect = (path: string, isRight: boolean, what: string, value: unknown) => {
-    if (!isRight) issues.push({ path, message: `expected ${what}, received ${String(value)}` });
+    if (!isRight) issues.push({ path, message: `expected ${what}, received ${shown(value)}` });
   };
   expect("seed", Number.isSafeInteger(seed) && seed >= 0, "an integer from 0", seed);
   expect("durationMs", durationMs > 0 && durationMs <= 86_400_000, "a number above 0, up to 86400000", durationMs);
@@ -328,12 +355,27 @@ function checkOptions(options: SimulationOptions): void {
     expect(`crashes[${position}].process`, isProcess, "one of the processes", process);
     expect(`crashes[${position}].atMs`, atMs >= 0 && Number.isFinite(atMs), "a number from 0", atMs);
   }
-  expect(
-    "upstreams",
-    typeof options.upstreams === "object" && options.upstreams !== null,
-    "an object",
-    options.upstreams,
-  );
+  const { router, upstreams } = options;
+  const isRouter = typeof router === "function" || (typeof router?.models === "object" && router.models !== null);
+  expect("router", isRouter, "the options of a router, with `models`, or a function that returns them", router);
+  const areUpstreams = typeof upstreams === "object" && upstreams !== null;
+  expect("upstreams", areUpstreams, "an object: id of a deployment, or `*` → model", upstreams);
+  for (const [id, model] of Object.entries(areUpstreams ? upstreams : {})) {
+    const isModel = typeof model?.create === "function";
+    expect(formatPath(["upstreams", id]), isModel, "a model, such as `replica()` or `publicProvider()`", model);
+  }
+  for (const name of Object.keys(options)) {
+    if ((OPTIONS as readonly string[]).includes(name)) continue;
+    const near = nearMiss(name, OPTIONS);
+    const hint = near === undefined ? `there are ${OPTIONS.join(", ")}` : `did you mean "${near}"?`;
+    issues.push({ path: name, message: `unknown option; ${hint}` });
+  }
   expect("workload", typeof options.workload?.start === "function", "a workload", options.workload);
   if (issues.length > 0) throw new InvalidOptionsError(issues);
+}
+
+/** A value in a few words. */
+function shown(value: unknown): string {
+  if (typeof value === "string") return value.length > 64 ? "a long text" : JSON.stringify(value);
+  return typeof value === "object" && value !== null ? "an object" : String(value);
 }

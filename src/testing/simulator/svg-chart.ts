@@ -11,12 +11,17 @@ export interface ChartOptions {
   readonly yLabel: string;
   /** The y axis in powers of ten; points at or below 0 are left out. @default false */
   readonly isLogarithmic?: boolean | undefined;
+  /** Places of the x axis with a label. @default six, evenly */
+  readonly xTicks?: readonly (readonly [x: number, label: string])[] | undefined;
   /** @default 720 */
   readonly width?: number | undefined;
   /** @default 320 */
   readonly height?: number | undefined;
 }
 
+/** Text and axes follow the reader's colour scheme, also where the chart is a file of its own. */
+const STYLE =
+  "<style>.switchyard-chart{color:#1f2328}@media(prefers-color-scheme:dark){.switchyard-chart{color:#d1d7e0}}</style>";
 /** Readable on white and on dark, and by people who do not tell red from green (Okabe and Ito). */
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999"];
 const MARGIN = { top: 40, right: 20, bottom: 44, left: 64 };
@@ -24,7 +29,7 @@ const GRID_LINES = 5;
 
 /** A line chart as SVG text, with its own title and legend. */
 export function lineChart(series: readonly ChartSeries[], options: ChartOptions): string {
-  const { title, xLabel, yLabel, isLogarithmic = false, width = 720, height = 320 } = options;
+  const { title, xLabel, yLabel, isLogarithmic = false, xTicks, width = 720, height = 320 } = options;
   const shown = series.map(({ name, points }) => ({
     name,
     points: points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y) && !(isLogarithmic && y <= 0)),
@@ -41,7 +46,8 @@ export function lineChart(series: readonly ChartSeries[], options: ChartOptions)
     MARGIN.top + plot.height * (1 - (scaled(y) - scaled(ys.from)) / (scaled(ys.until) - scaled(ys.from) || 1));
 
   const parts = [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeText(title)}" font-family="system-ui, sans-serif" font-size="12">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" class="switchyard-chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeText(title)}" font-family="system-ui, sans-serif" font-size="12">`,
+    STYLE,
     `<text x="${MARGIN.left}" y="16" font-size="14" font-weight="600" fill="currentColor">${escapeText(title)}</text>`,
   ];
   for (const y of isLogarithmic ? decades(ys.from, ys.until) : evenly(ys.from, ys.until)) {
@@ -50,9 +56,10 @@ export function lineChart(series: readonly ChartSeries[], options: ChartOptions)
       `<text x="${MARGIN.left - 6}" y="${round(yAt(y) + 4)}" text-anchor="end" fill="currentColor">${shortNumber(y)}</text>`,
     );
   }
-  for (const x of evenly(xs.from, xs.until)) {
+  const ticks = xTicks?.filter(([x]) => x >= xs.from && x <= xs.until);
+  for (const [x, label] of ticks ?? evenly(xs.from, xs.until).map((x) => [x, shortNumber(x)] as const)) {
     parts.push(
-      `<text x="${round(xAt(x))}" y="${height - MARGIN.bottom + 16}" text-anchor="middle" fill="currentColor">${shortNumber(x)}</text>`,
+      `<text x="${round(xAt(x))}" y="${height - MARGIN.bottom + 16}" text-anchor="middle" fill="currentColor">${escapeText(label)}</text>`,
     );
   }
   const middle = MARGIN.top + plot.height / 2;

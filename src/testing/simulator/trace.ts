@@ -8,10 +8,10 @@ const MAX_PROBLEMS = 20;
 /**
  * Reads a trace of requests, JSON per line, as the ledger exports it (`ledgerToJsonLines`) or as you write it: `at` (Unix
  * milliseconds or an ISO time), `promptTokens`, `completionTokens`, and where there are some `model`, `organization`,
- * `team`, `user`, `key`, `requestId`.
+ * `team`, `user`, `key`, `requestId`, `durationMs` (then `at` is the time at which the request ended, as in the ledger).
  *
- * Of several attempts of one request, the one with the most output stands for it. The trace begins with its first request,
- * and is in order of time.
+ * Of several attempts of one request, the one with the most output stands for it, at the time of the first. Embeddings and the
+ * ledger's corrections are left out. The trace begins with its first request, and is in order of time.
  *
  * @throws {InvalidOptionsError} with the lines that are wrong, or when none is a request.
  */
@@ -28,6 +28,7 @@ export function parseTrace(text: string): TraceEntry[] {
       if (problems.length >= MAX_PROBLEMS) break;
       continue;
     }
+    if (!parsed) continue;
     const { requestId = `line ${lineNumber}`, entry } = parsed;
     const known = entries.get(requestId);
     if (!known) entries.set(requestId, entry);
@@ -62,25 +63,27 @@ interface ParsedLine {
   readonly entry: TraceEntry;
 }
 
-/** @returns what is wrong, as a text. */
-function parseLine(line: string): ParsedLine | string {
+/** @returns what is wrong, as a text; `undefined`: a line that is right and no request. */
+function parseLine(line: string): ParsedLine | string | undefined {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch {
-    return "is not JSON";
+    return "is not JSON: expected one object per line, as the ledger exports them";
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) return "expected an object";
   const fields = value as Readonly<Record<string, unknown>>;
+  const { kind = "usage", operation = "chat.completions" } = fields;
+  if (kind !== "usage" || operation === "embeddings") return undefined;
   const at = typeof fields.at === "string" ? Date.parse(fields.at) : fields.at;
   if (!isCount(at)) return "expected `at` to be a time: Unix milliseconds, or as ISO 8601";
-  const { promptTokens, completionTokens } = fields;
-  if (!isCount(promptTokens) || promptTokens < 1) return "expected `promptTokens` to be a number from 1";
+  const { promptTokens, completionTokens, durationMs } = fields;
+  if (!isCount(promptTokens)) return "expected `promptTokens` to be a number from 0";
   if (!isCount(completionTokens)) return "expected `completionTokens` to be a number from 0";
   const tenant = [fields.organization, fields.team, fields.user, fields.key].find(isText);
   const entry = {
-    atMs: at,
-    promptTokens: Math.round(promptTokens),
+    atMs: isCount(durationMs) ? at - durationMs : at,
+    promptTokens: Math.max(1, Math.round(promptTokens)),
     outputTokens: Math.max(1, Math.round(completionTokens)),
     ...(isText(fields.model) && { model: fields.model }),
     ...(tenant !== undefined && { tenant }),

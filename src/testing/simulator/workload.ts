@@ -1,6 +1,8 @@
+import { InvalidOptionsError } from "../../errors/router-error.js";
 import type { Random } from "../../internal/random.js";
 import type { ChatMessage } from "../../protocol/chat.js";
 import { drawExponential, drawGeometric, drawLognormal, type Lognormal, zipf } from "./distributions.js";
+import { ABOVE_ZERO, COUNT, expectOptions, FROM_ZERO } from "./expect-options.js";
 import { BLOCK_TOKENS } from "./model.js";
 import type { RequestResult } from "./results.js";
 import type { SimulationClock } from "./simulation-clock.js";
@@ -74,8 +76,15 @@ export interface PoissonOptions {
   readonly tenants?: readonly { readonly name: string; readonly share: number }[] | undefined;
 }
 
-/** Independent requests at random moments. */
-export function poisson({ sizes = chatMix, rate, mostRate, tenants }: PoissonOptions): Workload {
+/** Independent requests at random moments. @throws {InvalidOptionsError} */
+export function poisson(options: PoissonOptions): Workload {
+  const isSteady = typeof options.rate !== "function";
+  const others = ["sizes", "tenants", ...(isSteady ? [] : ["rate" as const])] as const;
+  expectOptions("poisson", options, { mostRate: ABOVE_ZERO, ...(isSteady && { rate: ABOVE_ZERO }) }, others);
+  if (options.rate === undefined) {
+    throw new InvalidOptionsError([{ path: "poisson.rate", message: "is missing: requests per second" }]);
+  }
+  const { sizes = chatMix, rate, mostRate, tenants } = options;
   const rateAt = typeof rate === "number" ? () => rate : rate;
   const highest = mostRate ?? rateAt(0);
   return {
@@ -111,6 +120,7 @@ export interface ClosedLoopOptions {
 
 /** Callers that always have something to ask. */
 export function closedLoop(options: ClosedLoopOptions): Workload {
+  expectOptions("closedLoop", options, { callers: COUNT, processes: COUNT, pauseMs: ABOVE_ZERO }, ["sizes", "request"]);
   const { sizes = chatMix, callers, processes = 1, pauseMs = 1_000, request } = options;
   return {
     start({ clock, random, endMs, send }) {
@@ -159,6 +169,8 @@ const CHARACTERS_PER_TOKEN = 4;
 
 /** Conversations whose every turn sends what was said before. */
 export function conversations(options: ConversationOptions): Workload {
+  const numbers = { rate: ABOVE_ZERO, applications: COUNT, turns: ABOVE_ZERO, mostTurns: COUNT, thinkMs: FROM_ZERO };
+  expectOptions("conversations", options, numbers);
   const { rate, applications = 40, turns = 5, mostTurns = 12, thinkMs = 8_000 } = options;
   return {
     start({ clock, random, endMs, send }) {
@@ -243,8 +255,9 @@ export interface TraceEntry extends SimulatedRequest {
   readonly atMs: number;
 }
 
-/** Sends the requests of a trace as they came. @param speed - 2: twice as fast. @default 1 */
+/** Sends the requests of a trace as they came. @param speed - 2: twice as fast. @default 1 @throws {InvalidOptionsError} */
 export function replay(trace: readonly TraceEntry[], speed = 1): Workload {
+  expectOptions("replay", { speed }, { speed: ABOVE_ZERO });
   return {
     start({ clock, endMs, send }) {
       let position = 0;

@@ -139,4 +139,32 @@ describe("the reference replica", () => {
     expect(rate).toBeGreaterThan(5.3);
     expect(rate).toBeLessThan(5.8);
   });
+
+  it("breaks off everything under way when it is lost, and comes back with an empty cache", async () => {
+    const incidents = [{ fromMs: 1_000, untilMs: 5_000, isLost: true }];
+    const { clock, start, run } = atWork({ slots: 2, incidents });
+    const all: ReturnType<typeof start>["told"][] = [];
+    const startAt = (atMs: number, job: Parameters<typeof start>[0]) =>
+      clock.after(atMs, () => {
+        all.push(start(job).told);
+        return true;
+      });
+    const blocks = [1, 2, 3, 4];
+    startAt(0, { promptTokens: 600, outputTokens: 2, blocks });
+    startAt(800, { promptTokens: 100, outputTokens: 500 }); // will be writing,
+    startAt(900, { promptTokens: 30_000, outputTokens: 1 }); // reading,
+    startAt(950, { promptTokens: 100, outputTokens: 1 }); // waiting for a slot,
+    startAt(999, { promptTokens: 100, outputTokens: 1 }); // and on its way
+    startAt(4_000, { promptTokens: 100, outputTokens: 1 });
+    startAt(5_000, { promptTokens: 600, outputTokens: 2, blocks });
+    await run();
+    const [before, writing, ...others] = all;
+    const after = others.pop();
+    expect(before?.endAt).toBeLessThan(800);
+    expect(writing?.firstAt).toBeLessThan(1_000);
+    expect([writing, ...others].map((told) => told?.error)).toEqual(Array.from({ length: 5 }, () => "network"));
+    expect([writing, ...others].map((told) => told?.endAt)).toEqual(Array.from({ length: 5 }, () => undefined));
+    expect(after?.cached).toBe(0);
+    expect(after?.endAt).toBeGreaterThan(5_000);
+  });
 });

@@ -26,6 +26,24 @@ describe("parseTrace", () => {
     ]);
   });
 
+  it("takes a request to begin when its first attempt did: the ledger books at the end", () => {
+    const text = [
+      line({ requestId: "long", at: 9_000, durationMs: 8_000 }),
+      line({ requestId: "short", at: 2_500, durationMs: 500 }),
+    ].join("\n");
+    expect(parseTrace(text).map(({ atMs }) => atMs)).toEqual([0, 1_000]);
+  });
+
+  it("leaves out embeddings and what corrects other entries", () => {
+    const text = [
+      line({ operation: "embeddings", completionTokens: 0 }),
+      line({ kind: "correction", promptTokens: -10, completionTokens: -5 }),
+      line({ kind: "usage", operation: "chat.completions", promptTokens: 0 }),
+    ];
+    expect(parseTrace(text.join("\n"))).toEqual([{ atMs: 0, promptTokens: 1, outputTokens: 5 }]);
+    expect(() => parseTrace(text.slice(0, 2).join("\n"))).toThrow(/no request/);
+  });
+
   it("charges the outermost level, as the router does", () => {
     const text = line({ key: "k", user: "u", team: "t", organization: "o" });
     expect(parseTrace(text)[0]?.tenant).toBe("o");
