@@ -10,6 +10,8 @@ import { OutcomeWindow } from "./outcome-window.js";
 
 /** One attempt under way on a deployment: in-flight accounting, and what it teaches when it ends. */
 export interface AttemptInFlight {
+  /** It decides whether a half-open deployment is closed again. */
+  readonly isProbe: boolean;
   /** The first content arrived (streams only). Later calls do nothing. */
   firstToken(): void;
   /**
@@ -64,6 +66,8 @@ export interface CooldownTransition {
 export interface HealthScope {
   /** Does the cap allow one more opening by failures? */
   mayOpen(): boolean;
+  /** Do most of the others that are in service succeed? */
+  areOthersWell(health: DeploymentHealth, now: number): boolean;
   /** `health` left the closed state. */
   onWithdrawn(health: DeploymentHealth): void;
   /** `health` is closed again. */
@@ -189,6 +193,7 @@ export class DeploymentHealth {
   #epoch = 0;
   #openings = 0;
   #consecutiveFailures = 0;
+  #lastHardAt = Number.NEGATIVE_INFINITY;
   /** Counts runs of failures: a failure that is taken back is taken from its own run. */
   #run = 0;
   /** Counts recoveries, each of which forgets the failures before it. */
@@ -345,6 +350,13 @@ export class DeploymentHealth {
     );
   }
 
+  /** The next attempt would be the one that decides whether it is closed again. */
+  awaitsProbe(now: number): boolean {
+    if (this.#isClear) return false;
+    const state = this.#stateAt(now);
+    return state.kind === "half-open" && state.probe === undefined;
+  }
+
   /** Did an attempt succeed within the last `withinMs`? */
   wasOkWithin(withinMs: number, now: number): boolean {
     return now - this.#lastOkAt <= withinMs;
@@ -389,6 +401,7 @@ export class DeploymentHealth {
       }
       if (state.kind === "half-open" && state.probe === undefined) {
         state.probe = attempt;
+        attempt.isProbe = true;
         // Whatever a check would say, the probe says more.
         state.heldUntil = 0;
       }
@@ -543,6 +556,7 @@ export class DeploymentHealth {
         this.#onFailure(attempt, isProbe, now);
         break;
       case "hard":
+        this.#lastHardAt = now;
         this.#onFailure(attempt, isProbe, now);
         break;
       case "limited":
@@ -655,7 +669,10 @@ export class DeploymentHealth {
 
     const isFailing =
       this.#consecutiveFailures >= failures || this.#window.errorRate(minOutcomes, windowMs, now) >= errorRate;
-    const epoch = isFailing && this.#mayOpen() ? this.#open(now) : undefined;
+    // Timeouts alone may mean that there is too much to do for all: to withdraw some of them would leave the others more of it.
+    const isOwnFault = () =>
+      now - this.#lastHardAt <= windowMs || this.#scopes.every((scope) => scope.areOthersWell(this, now));
+    const epoch = isFailing && isOwnFault() && this.#mayOpen() ? this.#open(now) : undefined;
 
     attempt.takeBack = (at) => {
       takeBackOutcome();
@@ -822,6 +839,7 @@ class Attempt implements AttemptInFlight {
   older: Attempt | undefined;
   newer: Attempt | undefined;
   isWaiting = true;
+  isProbe = false;
   firstTokenAt = 0;
   /** What the end entered against the deployment, where it can be taken back. */
   takeBack: TakeBack | undefined;

@@ -1,4 +1,5 @@
 import { ewma } from "../internal/ewma.js";
+import { SlidingQuantile } from "../internal/sliding-quantile.js";
 import type { DeploymentHealth, HealthScope } from "./deployment-health.js";
 
 const OUTPUT_WEIGHT = 0.02;
@@ -6,6 +7,8 @@ const OUTPUT_WEIGHT = 0.02;
 const OUTPUTS_KEPT = 200;
 /** Below this many, four times the mean stands in for the percentile (routing §10). */
 const LEAST_OUTPUTS = 50;
+/** A deployment that succeeds so often is well; one timeout lately is no more than that. */
+const WELL = 0.9;
 /** Changes remembered for those who follow them; a power of two. */
 const CHANGES_KEPT = 64;
 
@@ -38,9 +41,7 @@ export class GroupHealth implements HealthScope {
 
   #outputs = 0;
   #meanOutput = INITIAL_OUTPUT_TOKENS;
-  /** The last outputs in order of arrival, and the same sorted. */
-  readonly #recent = new Float64Array(OUTPUTS_KEPT);
-  readonly #sorted = new Float64Array(OUTPUTS_KEPT);
+  readonly #lastOutputs = new SlidingQuantile(OUTPUTS_KEPT);
 
   constructor(options: GroupHealthOptions) {
     this.reconfigure(options);
@@ -65,6 +66,17 @@ export class GroupHealth implements HealthScope {
     let open = 0;
     for (const health of this.#withdrawn) if (health.isOpenByFailures) open++;
     return open < this.#maxOpen;
+  }
+
+  areOthersWell(health: DeploymentHealth, now: number): boolean {
+    let inService = 0;
+    let well = 0;
+    for (const member of this.#members) {
+      if (member === health || this.#withdrawn.includes(member)) continue;
+      inService++;
+      if (member.successRate(now) >= WELL) well++;
+    }
+    return 2 * well >= inService;
   }
 
   onWithdrawn(health: DeploymentHealth): void {
@@ -106,18 +118,7 @@ export class GroupHealth implements HealthScope {
   /** A complete answer of the group had so many output tokens. */
   recordOutput(tokens: number): void {
     this.#meanOutput = ewma(this.#meanOutput, tokens, Math.max(OUTPUT_WEIGHT, 1 / (this.#outputs + 1)));
-    const slot = this.#outputs % OUTPUTS_KEPT;
-    let kept = Math.min(this.#outputs, OUTPUTS_KEPT);
-    if (kept === OUTPUTS_KEPT) {
-      // In bounds: the slot is below the length.
-      const oldest = positionOf(this.#sorted, kept, this.#recent[slot]!);
-      this.#sorted.copyWithin(oldest, oldest + 1, kept);
-      kept--;
-    }
-    const position = positionOf(this.#sorted, kept, tokens);
-    this.#sorted.copyWithin(position + 1, position, kept);
-    this.#sorted[position] = tokens;
-    this.#recent[slot] = tokens;
+    this.#lastOutputs.add(tokens);
     this.#outputs++;
   }
 
@@ -129,20 +130,6 @@ export class GroupHealth implements HealthScope {
   /** 19 of 20 answers are no longer, by the last 200; before the first 50: four times the mean. */
   get p95OutputTokens(): number {
     if (this.#outputs < LEAST_OUTPUTS) return 4 * this.#meanOutput;
-    const kept = Math.min(this.#outputs, OUTPUTS_KEPT);
-    // In bounds: 0.95 of a count above zero, rounded up, lies within it.
-    return this.#sorted[Math.ceil(0.95 * kept) - 1]!;
+    return this.#lastOutputs.at(0.95);
   }
-}
-
-/** First position within `length` ascending numbers whose value is not below `value`. */
-function positionOf(sorted: Float64Array, length: number, value: number): number {
-  let low = 0;
-  let high = length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (sorted[middle]! < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -72,27 +72,30 @@ export interface CooldownOptions {
 const milliseconds = (minimum: number, maximum: number) => z.number().min(minimum).max(maximum);
 
 const cooldownFields = z
-  .strictObject({
-    failures: z.int().min(1).max(1000).default(5),
-    errorRate: z.number().gt(0).max(1).default(0.5),
-    minOutcomes: z.int().min(1).max(100_000).default(10),
-    windowMs: milliseconds(1_000, 3_600_000).default(30_000),
-    baseMs: milliseconds(1, 3_600_000).default(5_000),
-    maxMs: milliseconds(1, 3_600_000).default(120_000),
-    jitter: z.number().min(0).max(0.5).default(0.2),
-    cleanMs: milliseconds(0, 3_600_000).default(60_000),
-    unprobedMs: milliseconds(0, 3_600_000).default(30_000),
-    maxOpenShare: z.number().min(0).max(1).default(0.5),
-    limitedBaseMs: milliseconds(1, 60_000).default(1_000),
-    limitedMaxMs: milliseconds(1, 60_000).default(60_000),
-    overloadedMaxMs: milliseconds(1, 60_000).default(2_000),
-    configMs: milliseconds(1, 86_400_000).default(300_000),
-    quotaBaseMs: milliseconds(1, 86_400_000).default(900_000),
-    quotaMaxMs: milliseconds(1, 86_400_000).default(3_600_000),
-    successWeight: z.number().gt(0).max(1).default(0.1),
-    forgiveMs: milliseconds(1, 3_600_000).default(15_000),
-    panic: z.boolean().default(false),
-  })
+  .strictObject(
+    {
+      failures: z.int().min(1).max(1000).default(5),
+      errorRate: z.number().gt(0).max(1).default(0.5),
+      minOutcomes: z.int().min(1).max(100_000).default(10),
+      windowMs: milliseconds(1_000, 3_600_000).default(30_000),
+      baseMs: milliseconds(1, 3_600_000).default(5_000),
+      maxMs: milliseconds(1, 3_600_000).default(120_000),
+      jitter: z.number().min(0).max(0.5).default(0.2),
+      cleanMs: milliseconds(0, 3_600_000).default(60_000),
+      unprobedMs: milliseconds(0, 3_600_000).default(30_000),
+      maxOpenShare: z.number().min(0).max(1).default(0.5),
+      limitedBaseMs: milliseconds(1, 60_000).default(1_000),
+      limitedMaxMs: milliseconds(1, 60_000).default(60_000),
+      overloadedMaxMs: milliseconds(1, 60_000).default(2_000),
+      configMs: milliseconds(1, 86_400_000).default(300_000),
+      quotaBaseMs: milliseconds(1, 86_400_000).default(900_000),
+      quotaMaxMs: milliseconds(1, 86_400_000).default(3_600_000),
+      successWeight: z.number().gt(0).max(1).default(0.1),
+      forgiveMs: milliseconds(1, 3_600_000).default(15_000),
+      panic: z.boolean().default(false),
+    },
+    { error: ({ code }) => (code === "invalid_type" ? "expected false or an object of options" : undefined) },
+  )
   .superRefine((fields, context) => {
     for (const [lower, upper] of [
       ["baseMs", "maxMs"],

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { en } from "zod/locales";
 import { nearMiss } from "./near-miss.js";
 
 /** One problem of an options object: where, what is wrong there and what is allowed. */
@@ -63,13 +64,18 @@ export class OptionIssues {
     this.add(path, `expected ${expected}, received ${this.shown(path, value)}`);
   }
 
-  /** A name that should be one of `candidates`. */
-  addUnknownName(path: OptionPath, what: string, name: string, candidates: Iterable<string>): void {
-    this.add(path, `unknown ${what} ${this.shown(path, name)}${didYouMean(name, candidates)}`);
+  /**
+   * A name that should be one of `candidates`.
+   *
+   * @param areListed - May the message name them all, where they are few? Not where readers may know only some of them.
+   */
+  addUnknownName(path: OptionPath, what: string, name: string, candidates: Iterable<string>, areListed = true): void {
+    const hint = didYouMean(name, candidates) || (areListed ? thereAre(candidates) : "");
+    this.add(path, `unknown ${what} ${this.shown(path, name)}${hint}`);
   }
 
   addUnknownOption(path: OptionPath, candidates: Iterable<string>): void {
-    this.add(path, `unknown option${didYouMean(String(path.at(-1)), candidates)}`);
+    this.add(path, `unknown option${didYouMean(String(path.at(-1)), candidates) || thereAre(candidates)}`);
   }
 
   /** Is something wrong at this place, or above it? */
@@ -176,6 +182,12 @@ export class OptionIssues {
   }
 }
 
+/** For the fields of an option that is `true`, `false`, or an object of them: says so where it is something else. */
+export const orSwitch = {
+  error: ({ code }: { readonly code: string }) =>
+    code === "invalid_type" ? "expected true, false or an object of options" : undefined,
+};
+
 const NO_NAMES: ReadonlySet<string> = new Set();
 
 function didYouMean(name: string, candidates: Iterable<string>): string {
@@ -183,12 +195,24 @@ function didYouMean(name: string, candidates: Iterable<string>): string {
   return near === undefined ? "" : `; did you mean ${JSON.stringify(near)}?`;
 }
 
+/** Longer lists are in the documentation, and hide what else is wrong. */
+const LONGEST_LIST = 12;
+
+/** What is allowed, where it is short enough to be read. */
+function thereAre(candidates: Iterable<string>): string {
+  const names = [...candidates];
+  const isFit = names.length > 0 && names.length <= LONGEST_LIST && names.every((name) => name.length <= LONGEST_QUOTE);
+  return isFit
+    ? `; expected ${names.length > 1 ? "one of " : ""}${names.map((name) => JSON.stringify(name)).join(", ")}`
+    : "";
+}
+
 /** Did the schema leave the wording to zod? */
 function isDefaultMessage(issue: z.core.$ZodIssue, input: unknown): boolean {
   const message = defaultMessage({ ...issue, input } as z.core.$ZodRawIssue); // the same issue, as it was before
   return issue.message === (typeof message === "string" ? message : message?.message);
 }
-const defaultMessage = z.locales.en().localeError;
+const defaultMessage = en().localeError;
 
 const NOUNS: Readonly<Record<string, string>> = {
   array: "an array",

@@ -288,29 +288,37 @@ export class Accounts {
   ): Promise<AccountRefusal | undefined> {
     const isApart = ({ rule }: Asked) => this.#allotments !== undefined && rule.kind === "budget" && rule.isHard;
     const apart = byAccount(asked.filter(isApart));
-    if (apart.length > 0) {
-      const partition = this.#budgets.store.isSharded ? (request.tenant ?? "all") : "all";
-      const refusal = await this.#orWithoutStore(this.#budgets, partition, apart, request, held, () =>
-        this.#allot(apart, partition, held),
+    const isOwnBudget = isOwnIn(this.#budgets.store);
+    for (const areOwn of [true, false]) {
+      const budgets = apart.filter((budget) => isOwnBudget(budget) === areOwn);
+      if (budgets.length === 0) continue;
+      const partition = areOwn && this.#budgets.store.isSharded ? (request.tenant ?? "all") : "all";
+      const refusal = await this.#orWithoutStore(this.#budgets, partition, budgets, request, held, () =>
+        this.#allot(budgets, partition, held),
       );
       if (refusal) return refusal;
     }
     const { store } = this.#main;
-    const rest = asked.filter((limit) => !isApart(limit));
-    const isOwn = ({ rule }: Asked) => !store.isSharded || !rule.isShared;
-    const own = rest.filter(isOwn);
+    const limits = asked.filter((limit) => !isApart(limit));
     // A sharded store keeps the accounts of a tenant together, and those that tenants share elsewhere.
-    const shared = rest.filter((limit) => !isOwn(limit));
+    const isOwn = isOwnIn(store);
+    const own = limits.filter(isOwn);
+    const shared = limits.filter((limit) => !isOwn(limit));
     const tenant = store.isSharded ? (request.tenant ?? "all") : "all";
+    // What becomes of a request whose process dies is booked once: by the first reservation that holds money of it.
+    const isNotedByOwn = own.length > 0 && (shared.length === 0 || own.some(holdsMoney) || !shared.some(holdsMoney));
+    const unnoted = { ...request, note: undefined };
     if (own.length > 0 || request.fingerprint !== undefined) {
-      const refusal = await this.#orWithoutStore(this.#main, tenant, own, request, held, () =>
-        this.#reserveIn(this.#main, tenant, own, request, held),
+      const part = isNotedByOwn ? request : unnoted;
+      const refusal = await this.#orWithoutStore(this.#main, tenant, own, part, held, () =>
+        this.#reserveIn(this.#main, tenant, own, part, held),
       );
       if (refusal) return refusal;
     }
     if (shared.length === 0) return undefined;
-    return this.#orWithoutStore(this.#main, "all", shared, request, held, () =>
-      this.#reserveIn(this.#main, "all", shared, request, held),
+    const rest = isNotedByOwn ? unnoted : request;
+    return this.#orWithoutStore(this.#main, "all", shared, rest, held, () =>
+      this.#reserveIn(this.#main, "all", shared, rest, held),
     );
   }
 
@@ -411,8 +419,14 @@ export class Accounts {
       this.#options.onCooldowns(await calls.call(() => store.cooldowns()));
     } catch (error) {
       // What this process knows itself has to do until the store answers.
-      if (!(error instanceof StoreUnavailable)) throw error;
+      this.#tell(error, "reading cooldowns");
     }
+  }
+
+  /** Nobody waits for it, so nobody else would hear of a mistake (R8). */
+  #tell(error: unknown, what: string): void {
+    if (error instanceof StoreUnavailable) return;
+    this.#options.onWarning(`The store "${this.#main.store.name}" refused ${what}: ${String(error)}`);
   }
 
   /** Tells the other processes that a deployment is left alone. */
@@ -425,7 +439,7 @@ export class Accounts {
       this.#cooldownEpoch = cooldownEpoch;
     } catch (error) {
       // The others find out for themselves.
-      if (!(error instanceof StoreUnavailable)) throw error;
+      this.#tell(error, "publishing a cooldown");
     }
   }
 
@@ -607,16 +621,20 @@ export class Accounts {
   async budgets(rules: readonly BudgetRule[], tenant: string): Promise<readonly BudgetState[]> {
     const wallNow = this.#options.clock.wallNow();
     const states = new Map<BudgetRule, BudgetState>();
-    // Only hard budgets are kept apart from the limits.
+    // Only hard budgets are kept apart from the limits, and only sharded stores keep those of all tenants elsewhere.
     for (const isHard of [true, false]) {
       const { store, calls } = isHard ? this.#budgets : this.#main;
-      const asked = rules.filter((rule) => rule.isHard === isHard);
-      if (asked.length === 0) continue;
-      const accounts = asked.map((rule) => storeLimit(rule, NO_AMOUNTS, wallNow) as BudgetLimit); // the rules are budgets
-      const answer = await calls.call(() => store.budgets(store.isSharded ? tenant : "all", accounts));
-      for (const [index, rule] of asked.entries()) {
-        const state = answer[index];
-        if (state) states.set(rule, state);
+      for (const isShared of [true, false]) {
+        const asked = rules.filter(
+          (rule) => rule.isHard === isHard && (rule.isShared || !store.isSharded) === isShared,
+        );
+        if (asked.length === 0) continue;
+        const accounts = asked.map((rule) => storeLimit(rule, NO_AMOUNTS, wallNow) as BudgetLimit); // the rules are budgets
+        const answer = await calls.call(() => store.budgets(isShared ? "all" : tenant, accounts));
+        for (const [index, rule] of asked.entries()) {
+          const state = answer[index];
+          if (state) states.set(rule, state);
+        }
       }
     }
     return rules.flatMap((rule) => states.get(rule) ?? []);
@@ -633,6 +651,15 @@ export class Accounts {
     }
   }
 }
+
+/** Accounts of a tenant's own partition; where nothing is sharded, all of them are in one. */
+const isOwnIn =
+  (store: Store) =>
+  ({ rule }: Asked): boolean =>
+    !store.isSharded || !rule.isShared;
+
+/** Only hard budgets reserve any. */
+const holdsMoney = ({ limit }: Asked) => limit.kind === "budget" && limit.amountNanoUsd > 0;
 
 const NO_AMOUNTS: Amounts = { tokens: 0, upperNanoUsd: 0, expectedNanoUsd: 0 };
 

@@ -134,7 +134,7 @@ export class Allotments {
 
   #shareOf(limit: BudgetLimit, partition: string): Share {
     // A limit that was changed is a budget with another limit: what was drawn under the old one is spent first.
-    const name = `${limit.key}\n${limit.period}\n${limit.limitNanoUsd}`;
+    const name = `${partition}\n${limit.key}\n${limit.period}\n${limit.limitNanoUsd}`;
     let share = this.#shares.get(name);
     if (!share) {
       share = new Share(name, limit, partition);

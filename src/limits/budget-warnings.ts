@@ -24,9 +24,14 @@ export class BudgetWarnings {
     this.#told.delete(account);
     this.#told.set(account, reached);
     if (this.#told.size > MAX_REMEMBERED) this.#told.delete(this.#told.keys().next().value as string); // not empty
-    const usd = (nanoUsd: number) => (nanoUsd / 1_000_000_000).toFixed(2);
     this.#onWarning(
       `The soft budget of ${scope} has reached ${reached * 100} %: ${usd(spentNanoUsd)} of ${usd(limitNanoUsd)} USD (${period}).`,
     );
   }
+}
+
+/** Cents, or three digits of what is less than one of them. */
+function usd(nanoUsd: number): string {
+  const amount = nanoUsd / 1_000_000_000;
+  return amount >= 0.01 || amount === 0 ? amount.toFixed(2) : String(Number(amount.toPrecision(3)));
 }

@@ -49,6 +49,11 @@ export interface BudgetClaim extends ClaimBase {
   readonly isHard?: boolean | undefined;
   /** What a hard one reserves: the most that the request can cost, or what it probably will. @default "upper-bound" */
   readonly reserve?: "upper-bound" | "expected" | undefined;
+  /**
+   * With `reserve: "expected"`: a stream that outgrows what the budget has room for ends with an error, rather than
+   * exceed the budget. @default false
+   */
+  readonly cutsStreams?: boolean | undefined;
   /** @default "closed" for hard budgets, "open" for soft ones */
   readonly onStoreFailure?: "closed" | "grace" | "open" | undefined;
 }
@@ -103,7 +108,8 @@ function limitProblem(kind: string, { limit, windowMs, isStrict }: Readonly<Reco
   return isFlag(isStrict) ? undefined : "`isStrict` must be a boolean";
 }
 
-function budgetProblem({ limitUsd, period, startsAt, isHard, reserve }: Readonly<Record<string, unknown>>) {
+function budgetProblem(fields: Readonly<Record<string, unknown>>) {
+  const { limitUsd, period, startsAt, isHard, reserve, cutsStreams } = fields;
   if (typeof limitUsd !== "number" || !(limitUsd >= 0 && limitUsd <= MAX_BUDGET_USD)) {
     return `\`limitUsd\` must be a number of 0 to ${MAX_BUDGET_USD}`;
   }
@@ -115,6 +121,10 @@ function budgetProblem({ limitUsd, period, startsAt, isHard, reserve }: Readonly
   }
   if (reserve !== undefined && reserve !== "upper-bound" && reserve !== "expected") {
     return '`reserve` must be "upper-bound" or "expected"';
+  }
+  if (!isFlag(cutsStreams)) return "`cutsStreams` must be a boolean";
+  if (cutsStreams === true && (reserve !== "expected" || isHard === false)) {
+    return '`cutsStreams` is for hard budgets with `reserve: "expected"`';
   }
   return isFlag(isHard) ? undefined : "`isHard` must be a boolean";
 }

@@ -1,11 +1,16 @@
+import type { RateLimitHeader } from "../providers/provider.js";
 import type { LimitState } from "../stores/store.js";
 import { charge, correct, emptyWindow, timeUntilUsed, usedIn, type Window } from "../stores/window.js";
+import { Pace } from "./pace.js";
+import { type ProviderLimit, ProviderLimits } from "./provider-limits.js";
 import { type Rule, ruleOf } from "./rule.js";
 
 const WINDOW_MS = 60_000;
 const PART_MS = WINDOW_MS / 12;
 /** What a shared store said is gone by after this long. */
 const FRESH_MS = 5_000;
+/** For so long after a refusal that no limit explains, requests are spaced evenly. */
+const PACED_MS = 600_000;
 
 export interface DeploymentLimitOptions {
   readonly id: string;
@@ -13,6 +18,8 @@ export interface DeploymentLimitOptions {
   readonly tpm: number | undefined;
   /** Requests at the same time, of all processes together. */
   readonly sharedParallel: number | undefined;
+  /** The account whose limits its upstream tells in its answers. @default they are not read */
+  readonly account?: string | undefined;
 }
 
 /** One kind of what is counted in a minute. */
@@ -52,14 +59,30 @@ class Rate {
   }
 }
 
+/** Counts how often limits became known, whosever they are: whoever holds many need not look at each to see that none has. */
+export interface LimitNews {
+  count: number;
+}
+const news: LimitNews = { count: 0 };
+
 /** What one attempt takes of a deployment's limits: ended exactly once. */
 export interface DeploymentShare {
+  /** The upstream has answered, whatever it was; see {@link ProviderLimits.learn}. */
+  learn(
+    table: readonly RateLimitHeader[],
+    headers: ReadonlyMap<string, string>,
+    sentAt: number,
+    now: number,
+    wallNow: number,
+  ): void;
+  /** The upstream refused it as too much. After {@link learn}, which may explain it. */
+  refused(now: number): void;
   /** @param isAttempted - The upstream was asked: a request counts then, whatever came of it. */
   end(isAttempted: boolean, tokens: number, now: number): void;
 }
 
 /**
- * RPM and TPM of a deployment, counted in this process, for decisions that wait for nothing: who has room, and how much.
+ * RPM and TPM of a deployment, and what its upstream says of its own, counted in this process, for decisions that wait for nothing: who has room, and how much.
  * Where several processes share the limits, the store has the last word, and what it says is remembered here.
  *
  * All times are on the router's monotonic clock.
@@ -75,9 +98,19 @@ export class DeploymentLimits {
   #fullUntil = Number.NEGATIVE_INFINITY;
   /** Attempts of this process that have not ended. */
   #running = 0;
+  readonly #provider: ProviderLimits | undefined;
+  /** The upstream refused what all known limits had room for: until then, evenly. */
+  #pacedUntil = Number.NEGATIVE_INFINITY;
+  #requestPace: Pace | undefined;
+  #tokenPace: Pace | undefined;
 
-  constructor(options: DeploymentLimitOptions) {
-    const { id, rpm, tpm, sharedParallel } = options;
+  /** @param earlier - Of the same deployment: what its upstream said holds as long as the account is the same. */
+  constructor(options: DeploymentLimitOptions, earlier?: DeploymentLimits) {
+    const { id, rpm, tpm, sharedParallel, account } = options;
+    if (account !== undefined) {
+      const known = earlier === undefined ? undefined : earlier.#provider;
+      this.#provider = known?.account === account ? known : new ProviderLimits(account);
+    }
     this.id = id;
     this.#options = options;
     this.#requests = rpm === undefined ? undefined : new Rate(rpm);
@@ -90,12 +123,33 @@ export class DeploymentLimits {
     if (rpm !== undefined) rules.push(ruleOf({ kind: "requests", key, limit: rpm }, `deployment ${id}`, true));
     if (tpm !== undefined) rules.push(ruleOf({ kind: "tokens", key, limit: tpm }, `deployment ${id}`, true));
     this.rules = rules;
+    this.isKnown = rules.length > 0 || this.#provider?.isKnown === true;
   }
 
   /** Nothing has changed. */
-  isLike({ rpm, tpm, sharedParallel }: DeploymentLimitOptions): boolean {
+  isLike({ rpm, tpm, sharedParallel, account }: DeploymentLimitOptions): boolean {
     const own = this.#options;
-    return own.rpm === rpm && own.tpm === tpm && own.sharedParallel === sharedParallel;
+    return own.rpm === rpm && own.tpm === tpm && own.sharedParallel === sharedParallel && own.account === account;
+  }
+
+  readonly news: Readonly<LimitNews> = news;
+
+  /** There is something to keep to. A field, for whoever picks asks each deployment. */
+  isKnown: boolean;
+
+  /** What its upstream said of its limits, and what is left of them; `undefined`: nobody listens. */
+  providerLimits(now: number): ProviderLimit[] | undefined {
+    return this.#provider?.view(now);
+  }
+
+  /** Limits in answers that nobody could read. */
+  get unreadableHeaders(): number {
+    return this.#provider?.unreadable ?? 0;
+  }
+
+  /** Requests are spaced evenly, after a refusal that no limit explains. */
+  isPaced(now: number): boolean {
+    return now < this.#pacedUntil;
   }
 
   /** The request alone is larger than the limit. */
@@ -103,8 +157,11 @@ export class DeploymentLimits {
     return this.#tokens !== undefined && tokens > this.#tokens.limit;
   }
 
-  hasRoom(tokens: number, now: number): boolean {
+  /** @param inputTokens - Of these, for upstreams that count them apart. */
+  hasRoom(tokens: number, now: number, inputTokens = tokens): boolean {
     if (now < this.#fullUntil) return false;
+    if (this.#provider !== undefined && !this.#provider.hasRoom(tokens, inputTokens, now)) return false;
+    if (now < this.#pacedUntil && this.#pacedRoomAt() > now) return false;
     if (this.#requests !== undefined && this.#requests.used(now) + 1 > this.#requests.limit) return false;
     return this.#tokens === undefined || this.#tokens.used(now) + tokens <= this.#tokens.limit;
   }
@@ -125,24 +182,32 @@ export class DeploymentLimits {
   }
 
   /** When there will be room without further traffic. */
-  roomAt(tokens: number, now: number): number {
+  roomAt(tokens: number, now: number, inputTokens = tokens): number {
     const requestsMs = this.#requests?.msUntilRoom(1, now) ?? 0;
     const tokensMs = this.#tokens?.msUntilRoom(tokens, now) ?? 0;
-    return Math.max(now + requestsMs, now + tokensMs, this.#fullUntil);
+    const providerAt = this.#provider?.roomAt(tokens, inputTokens, now) ?? now;
+    const pacedAt = now < this.#pacedUntil ? Math.min(this.#pacedRoomAt(), this.#pacedUntil) : now;
+    return Math.max(now + requestsMs, now + tokensMs, this.#fullUntil, providerAt, pacedAt);
   }
 
   /** The smallest unused share, 0–1. */
   headroom(now: number): number {
-    let room = now < this.#fullUntil ? 0 : 1;
-    const { limit: rpm } = this.#requests ?? {};
-    if (rpm !== undefined && this.#requests) room = Math.min(room, 1 - this.#requests.used(now) / rpm);
-    const { limit: tpm } = this.#tokens ?? {};
-    if (tpm !== undefined && this.#tokens) room = Math.min(room, 1 - this.#tokens.used(now) / tpm);
+    const requests = this.#requests;
+    const tokens = this.#tokens;
+    let room = now < this.#fullUntil ? 0 : (this.#provider?.headroom(now) ?? 1);
+    if (requests !== undefined) room = Math.min(room, 1 - requests.used(now) / requests.limit);
+    if (tokens !== undefined) room = Math.min(room, 1 - tokens.used(now) / tokens.limit);
     return Math.max(0, room);
   }
 
   /** Counts an attempt. Who asked {@link hasRoom} in the same turn is within the limits. */
-  take(tokens: number, now: number): DeploymentShare {
+  take(tokens: number, now: number, inputTokens = tokens): DeploymentShare {
+    const provider = this.#provider;
+    const taken = provider?.take(tokens, inputTokens, now);
+    if (now < this.#pacedUntil) {
+      this.#requestPace?.take(1, now);
+      this.#tokenPace?.take(tokens, now);
+    }
     const [requests, tokenRate] = [this.#requests, this.#tokens];
     const requestPart = requests?.add(1, now) ?? 0;
     const tokenPart = tokenRate?.add(tokens, now) ?? 0;
@@ -155,8 +220,42 @@ export class DeploymentLimits {
         this.#running--;
         if (!isAttempted) requests?.change(requestPart, -1, endedAt);
         tokenRate?.change(tokenPart, usedTokens - tokens, endedAt);
+        if (taken) provider?.correct(taken, isAttempted, usedTokens, endedAt);
+      },
+      learn: (table, headers, sentAt, learnedAt, wallNow) => {
+        if (taken) provider?.learn(table, headers, taken, sentAt, learnedAt, wallNow);
+        if (this.isKnown || provider?.isKnown !== true) return;
+        this.isKnown = true;
+        news.count++;
+      },
+      refused: (refusedAt) => {
+        // What the upstream says of its limits explains it, where it says that nothing is left.
+        if (provider?.isKnown !== true || provider.hasRoom(tokens, inputTokens, refusedAt)) this.#pace(refusedAt);
       },
     };
+  }
+
+  /** Provider 429 despite room (routing §10). */
+  #pace(now: number): void {
+    const perMs = (limit: number | undefined, told: number | undefined) => {
+      const own = limit === undefined ? undefined : limit / WINDOW_MS;
+      return own === undefined || told === undefined ? (own ?? told) : Math.min(own, told);
+    };
+    const requests = perMs(this.#requests?.limit, this.#provider?.ratePerMs("requests"));
+    const tokens = perMs(this.#tokens?.limit, this.#provider?.ratePerMs("tokens"));
+    if (requests === undefined && tokens === undefined) return;
+    // Who is paced already goes on as it was: each refusal would grant another burst otherwise.
+    if (!this.isPaced(now) || this.#requestPace?.ratePerMs !== requests) {
+      this.#requestPace = requests === undefined ? undefined : new Pace(requests);
+    }
+    if (!this.isPaced(now) || this.#tokenPace?.ratePerMs !== tokens) {
+      this.#tokenPace = tokens === undefined ? undefined : new Pace(tokens);
+    }
+    this.#pacedUntil = now + PACED_MS;
+  }
+
+  #pacedRoomAt(): number {
+    return Math.max(this.#requestPace?.roomAt() ?? 0, this.#tokenPace?.roomAt() ?? 0);
   }
 
   /** The shared store had room. @param states - In the order of {@link rules}. */

@@ -33,6 +33,7 @@ export type Rule =
       readonly startsAt: number;
       readonly isHard: boolean;
       readonly reserves: "upper-bound" | "expected";
+      readonly cutsStreams: boolean;
     });
 export type BudgetRule = Extract<Rule, { kind: "budget" }>;
 export type RateRule = Extract<Rule, { kind: "requests" | "tokens" }>;
@@ -76,6 +77,7 @@ export function ruleOf(claim: Claim, scope: string, isShared: boolean): Rule {
         startsAt: claim.startsAt ?? 0,
         isHard,
         reserves: claim.reserve ?? "upper-bound",
+        cutsStreams: claim.cutsStreams ?? false,
         onStoreFailure: claim.onStoreFailure ?? (isHard ? "closed" : "open"),
       };
     }

@@ -6,6 +6,7 @@ import type { Strategy } from "./candidate.js";
 import type { ChoiceRequest } from "./choice-request.js";
 import { capabilityExclusion, type Exclusion, hasRoom, momentaryExclusion } from "./eligibility.js";
 import { featureUnions, PooledCandidate, type PoolMember } from "./pooled-candidate.js";
+import { Spill, type TierOffer } from "./spill.js";
 import type { BuiltInStrategy } from "./strategies/built-in-strategy.js";
 import { Tier } from "./tier.js";
 
@@ -18,6 +19,8 @@ export interface CandidatePoolOptions {
   readonly createStrategy: () => Strategy | BuiltInStrategy;
   /** What all deployments have read lately. @default nobody remembers */
   readonly prefixes?: PrefixIndex | undefined;
+  /** The longest predicted TTFT with which a lower tier is used. @default any */
+  readonly spillMs?: number | undefined;
 }
 
 /** One line of {@link CandidatePool.explain}. */
@@ -27,6 +30,8 @@ export interface Explanation {
   readonly cost: number | undefined;
   /** `undefined`: eligible. */
   readonly exclusion: Exclusion | undefined;
+  /** As tiers were compared by it; `undefined` where they were not, or nothing is known. */
+  readonly predictedTtftMs: number | undefined;
 }
 
 /**
@@ -41,8 +46,9 @@ export class CandidatePool {
   readonly #drops: Readonly<Record<Operation, FeatureSet>>;
   /** The tier that the latest choice came from. */
   #latest: Tier | undefined;
+  readonly #spill: Spill | undefined;
 
-  constructor({ members, group, createStrategy, prefixes }: CandidatePoolOptions) {
+  constructor({ members, group, createStrategy, prefixes, spillMs }: CandidatePoolOptions) {
     const ordered = members.toSorted((a, b) => a.deployment.tier - b.deployment.tier);
     this.candidates = ordered.map((member, index) => new PooledCandidate(member, index));
     this.#drops = featureUnions(this.candidates, (candidate, operation) => candidate.droppedFeatures(operation));
@@ -55,6 +61,7 @@ export class CandidatePool {
       start = end;
     }
     this.#tiers = tiers;
+    this.#spill = spillMs !== undefined && tiers.length > 1 ? new Spill(spillMs) : undefined;
   }
 
   /**
@@ -74,11 +81,34 @@ export class CandidatePool {
   }
 
   #lowest(request: ChoiceRequest, isRepeat: boolean, isWhole: boolean): PooledCandidate | undefined {
+    const spillsTo = this.#spill === undefined ? undefined : this.#spillsTo(this.#spill, request, isRepeat, isWhole);
+    if (spillsTo !== undefined) {
+      const picked = spillsTo.choose(request, isRepeat, isWhole);
+      if (picked !== undefined) {
+        this.#latest = spillsTo;
+        return picked;
+      }
+    }
     for (const tier of this.#tiers) {
       const picked = tier.choose(request, isRepeat, isWhole);
       if (picked === undefined) continue;
       this.#latest = tier;
       return picked;
+    }
+    return undefined;
+  }
+
+  /** The tier to use instead of the lowest that can serve; `undefined`: that one. */
+  #spillsTo(spill: Spill, request: ChoiceRequest, isRepeat: boolean, isWhole: boolean): Tier | undefined {
+    const tiers = this.#tiers;
+    for (let position = 0; position < tiers.length; position++) {
+      // In bounds, here and below.
+      const tier = tiers[position]!;
+      tier.look(request, isRepeat, isWhole);
+      if (tier.looked.length === 0) continue;
+      if (spill.suffices(tier, request)) return undefined;
+      for (let higher = position + 1; higher < tiers.length; higher++) tiers[higher]!.look(request, isRepeat, isWhole);
+      return tiers[spill.quickest(tiers, request)];
     }
     return undefined;
   }
@@ -114,7 +144,7 @@ export class CandidatePool {
     for (const candidate of this.candidates) {
       if (capabilityExclusion(candidate, request) !== undefined || isBarred(candidate, request)) continue;
       const { limits } = candidate;
-      const roomAt = limits ? limits.roomAt(request.reservedTokens, request.now) : request.now;
+      const roomAt = limits ? limits.roomAt(request.reservedTokens, request.now, inputOf(request)) : request.now;
       const at = Math.max(roomAt, candidate.health.availableAt(request.now));
       if (earliest === undefined || at < earliest) earliest = at;
     }
@@ -164,20 +194,41 @@ export class CandidatePool {
       (candidate.droppedFeatures(request.operation) & request.features) === 0;
     const isWholeAndPossible = (candidate: PooledCandidate) => isPossible(candidate) && isWhole(candidate);
     const isEligible = this.candidates.some(isWholeAndPossible) ? isWholeAndPossible : isPossible;
+    let chosenTier = 0;
     const lesserExclusion = (candidate: PooledCandidate): Exclusion => {
-      if (isEligible(candidate)) return "higher-tier";
+      if (isEligible(candidate)) return candidate.tier < chosenTier ? "predicted-too-slow" : "higher-tier";
       return isPossible(candidate) ? "drops-parameter" : "already-tried";
     };
-    const tier = this.#tiers.find(({ candidates }) => candidates.some(isEligible));
-    const eligible = tier?.candidates.filter(isEligible) ?? [];
-    const costs = tier?.costs(eligible, request);
+    const offers = this.#tiers.map((tier): TierOffer => {
+      const looked = tier.candidates.filter(isEligible);
+      tier.mark(looked, request);
+      const isProbeDue = request.isReplayable && looked.some(({ health }) => health.wantsProbe(request.now));
+      return { looked, isProbeDue };
+    });
+    const lowest = offers.findIndex(({ looked }) => looked.length > 0);
+    const chosen = this.#spill === undefined ? lowest : this.#spill.choose(offers, request);
+    const eligible = [...(offers[chosen]?.looked ?? [])] as PooledCandidate[]; // of the tier's own candidates
+    chosenTier = eligible[0]?.tier ?? 0;
+    const costs = this.#tiers[chosen]?.costs(eligible, request);
+    // Last: strategies do not touch what the spill compares by.
+    this.#spill?.compare(offers);
     return this.candidates.map((candidate) => {
+      const predictedTtftMs = finite(this.#spill?.predictedMs(candidate, request));
       const position = eligible.indexOf(candidate);
-      if (position >= 0) return { candidate, cost: costs?.[position], exclusion: undefined };
+      if (position >= 0) return { candidate, cost: costs?.[position], exclusion: undefined, predictedTtftMs };
       const exclusion = exclusions[candidate.index] ?? lesserExclusion(candidate);
-      return { candidate, cost: undefined, exclusion };
+      return { candidate, cost: undefined, exclusion, predictedTtftMs };
     });
   }
+}
+
+function inputOf({ promptTokens, reservedTokens }: ChoiceRequest): number {
+  return Math.min(promptTokens, reservedTokens);
+}
+
+/** Nobody expects an answer from one that has as many streams as one without a sample may have. */
+function finite(ms: number | undefined): number | undefined {
+  return ms !== undefined && Number.isFinite(ms) ? ms : undefined;
 }
 
 function isBarred(candidate: PooledCandidate, request: ChoiceRequest): boolean {

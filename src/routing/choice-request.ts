@@ -15,6 +15,8 @@ export interface ChoiceRequest extends StrategyRequest {
   readonly reservedTokens: number;
   /** A hard budget applies: only deployments whose price is known (R16), as this tells. */
   readonly isPriced: ((candidate: PooledCandidate) => boolean) | undefined;
+  /** Which deployments have no room in a budget of their own for it; `undefined`: none is known to. */
+  readonly isOverBudget?: ((candidate: PooledCandidate) => boolean) | undefined;
   /** What the `*` of a wildcard group stands for. */
   readonly captured: string | undefined;
   /** Some deployment of the group is known to have that model. */
@@ -23,6 +25,10 @@ export interface ChoiceRequest extends StrategyRequest {
   readonly requiredTags: readonly string[];
   /** The region that a deployment must be in. */
   readonly requiredRegion: string | undefined;
+  /** The one deployment that may serve. @default any */
+  readonly requiredDeployment?: string | undefined;
+  /** The account that a deployment must be of: what the request refers to exists nowhere else. @default any */
+  readonly requiredAccount?: string | undefined;
   /** Only deployments whose context window is known to be larger, after one of this size was too small. */
   readonly largerWindowThan: number | undefined;
   /** Ids of the deployments that this request has tried. */

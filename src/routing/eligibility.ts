@@ -9,9 +9,12 @@ export type Exclusion =
   | "model-not-listed"
   | "models-unknown"
   | "unpriced"
+  | "over-budget"
   | "exceeds-rate-limit"
   | "tag-missing"
   | "region-mismatch"
+  | "deployment-mismatch"
+  | "account-mismatch"
   | "cooling-down"
   | "probing"
   | "rate-limited"
@@ -20,6 +23,7 @@ export type Exclusion =
   | "at-rate-limit"
   | "drops-parameter"
   | "already-tried"
+  | "predicted-too-slow"
   | "higher-tier";
 
 /** What the deployment lacks for this request, now and later. */
@@ -39,12 +43,19 @@ export function capabilityExclusion(candidate: PooledCandidate, request: ChoiceR
     if (isListed === undefined && request.isModelListed) return "models-unknown";
   }
   if (request.isPriced !== undefined && !request.isPriced(candidate)) return "unpriced";
+  if (request.isOverBudget?.(candidate)) return "over-budget";
   if (candidate.limits?.isTooLarge(request.reservedTokens)) return "exceeds-rate-limit";
   // By index: an iterator per candidate would be the choice's only allocation.
   for (let position = 0; position < request.requiredTags.length; position++) {
     if (!candidate.tags.has(request.requiredTags[position]!)) return "tag-missing";
   }
   if (request.requiredRegion !== undefined && candidate.region !== request.requiredRegion) return "region-mismatch";
+  if (request.requiredDeployment !== undefined && candidate.id !== request.requiredDeployment) {
+    return "deployment-mismatch";
+  }
+  if (request.requiredAccount !== undefined && candidate.deployment.account !== request.requiredAccount) {
+    return "account-mismatch";
+  }
   return undefined;
 }
 
@@ -57,8 +68,8 @@ export function momentaryExclusion(candidate: PooledCandidate, request: ChoiceRe
 }
 
 /** The deployment's own limits, where it has some, have room for the request. */
-export function hasRoom({ limits }: PooledCandidate, { reservedTokens, now }: ChoiceRequest): boolean {
-  return limits === undefined || limits.hasRoom(reservedTokens, now);
+export function hasRoom({ limits }: PooledCandidate, { reservedTokens, promptTokens, now }: ChoiceRequest): boolean {
+  return limits === undefined || limits.hasRoom(reservedTokens, now, Math.min(promptTokens, reservedTokens));
 }
 
 /** May the deployment serve at this moment? `momentaryExclusion` without the reason, and without {@link hasRoom}. */

@@ -1,6 +1,7 @@
 import type { Deployment } from "../deployments/deployment.js";
 import type { DeploymentHealth } from "../health/deployment-health.js";
 import type { Speed } from "../health/latency-estimate.js";
+import type { ProviderLimit } from "../limits/provider-limits.js";
 import { Feature, type FeatureSet } from "../protocol/features.js";
 import type { Operation } from "../protocol/operations.js";
 import type { Price } from "../tokens/pricing.js";
@@ -27,11 +28,18 @@ export interface PoolMember {
 export interface RateLimits {
   /** The request alone is larger than a limit. */
   isTooLarge(tokens: number): boolean;
-  hasRoom(tokens: number, now: number): boolean;
+  /** There is something to keep to. */
+  readonly isKnown: boolean;
+  /** Changes when some limits, whosever, become known. */
+  readonly news: { readonly count: number };
+  /** @param inputTokens - Of these; some limits count them apart. */
+  hasRoom(tokens: number, now: number, inputTokens?: number): boolean;
   /** When there will be room without further traffic. */
-  roomAt(tokens: number, now: number): number;
+  roomAt(tokens: number, now: number, inputTokens?: number): number;
   /** The smallest unused share, 0–1. */
   headroom(now: number): number;
+  /** What its upstream told, for people. */
+  providerLimits?(now: number): ProviderLimit[] | undefined;
 }
 
 /** Holds the latest reading. */
@@ -86,7 +94,7 @@ export class PooledCandidate implements Candidate {
     this.contextWindow = deployment.contextWindow ?? Number.POSITIVE_INFINITY;
     this.#speed = health.speed;
     this.limits = limits;
-    this.#headroom = headroom ?? (limits && ((now) => limits.headroom(now)));
+    this.#headroom = headroom;
     this.#engine = engine;
     this.models = models;
     this.prefixes = prefixes;
@@ -149,7 +157,11 @@ export class PooledCandidate implements Candidate {
     return this.health.successRate(now);
   }
   headroom(now: number): number {
-    const room = this.#headroom === undefined ? 1 : Math.min(1, Math.max(0, this.#headroom(now)));
+    const { limits } = this;
+    let room = 1;
+    if (this.#headroom !== undefined) room = this.#headroom(now);
+    else if (limits?.isKnown) room = limits.headroom(now);
+    room = Math.min(1, Math.max(0, room));
     const load = this.#engine?.load;
     if (load?.kvFree === undefined || now - load.readAt >= KV_FRESH_MS) return room;
     return Math.min(room, 10 * load.kvFree);
@@ -179,7 +191,8 @@ export class PooledCandidate implements Candidate {
 function impossible(deployment: Deployment, operation: Operation): FeatureSet {
   const support = deployment.upstream.operations[operation];
   if (support === undefined) return NO_OPERATION;
-  return deployment.unsupported === "error" ? support.rejects | support.drops : support.rejects;
+  const rejects = deployment.takesPrefill ? support.rejects : support.rejects | Feature.prefill;
+  return deployment.unsupported === "error" ? rejects | support.drops : rejects;
 }
 
 /** A prediction only makes the same answer come faster. */

@@ -17,7 +17,7 @@ export const defaultRetryBudget: RetryBudgetSettings = { perRequest: 0.2, perSec
  * @see routing §6 · Finagle's retry budget, https://twitter.github.io/finagle/guide/Clients.html#retry-budget
  */
 export class RetryBudget {
-  readonly #settings: RetryBudgetSettings;
+  #settings: RetryBudgetSettings;
   #tokens: number;
   #filledAt: number;
 
@@ -26,6 +26,13 @@ export class RetryBudget {
     this.#settings = settings;
     this.#tokens = settings.max;
     this.#filledAt = now;
+  }
+
+  /** Others from now on; what was saved up is kept as far as it may be. */
+  reconfigure(now: number, settings: RetryBudgetSettings): void {
+    this.#earn(0, now);
+    this.#settings = settings;
+    this.#tokens = Math.min(settings.max, this.#tokens);
   }
 
   /** A request reached the group. */
@@ -39,6 +46,11 @@ export class RetryBudget {
     if (this.#tokens < 1) return false;
     this.#tokens -= 1;
     return true;
+  }
+
+  /** One that was taken was not made after all. */
+  giveBack(now: number): void {
+    this.#earn(1, now);
   }
 
   /** Retries that could be made now. */

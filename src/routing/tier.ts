@@ -7,7 +7,7 @@ import type { PrefixIndex } from "./affinity/prefix-index.js";
 import type { Strategy } from "./candidate.js";
 import type { ChoiceRequest } from "./choice-request.js";
 import { capabilityExclusion, hasRoom, isUsable } from "./eligibility.js";
-import { featureUnions, type PooledCandidate } from "./pooled-candidate.js";
+import { featureUnions, type PooledCandidate, type RateLimits } from "./pooled-candidate.js";
 import type { BuiltInStrategy, CandidateSource } from "./strategies/built-in-strategy.js";
 
 /** Up to this many deployments of a tier are compared, all of them (routing §3). */
@@ -32,8 +32,12 @@ export class Tier implements CandidateSource {
   readonly #narrowest: number;
   /** Some deployment has certain models only. */
   readonly #hasLists: boolean;
-  /** Some deployment has limits of its own. */
-  readonly #hasLimits: boolean;
+  /** Some deployment has limits of its own, as far as is known yet. */
+  #hasLimits = false;
+  /** The count of their news when that was looked at. */
+  #newsSeen = -1;
+  /** Of these, limits of which nothing is known yet: their upstreams may tell some. */
+  readonly #maybeLimits: readonly RateLimits[];
 
   readonly #group: GroupHealth;
   readonly #generation: number;
@@ -52,6 +56,8 @@ export class Tier implements CandidateSource {
 
   /** Reused by every choice. */
   readonly #scratch: PooledCandidate[] = [];
+  /** The latest {@link look} met one that this request has to probe. */
+  isProbeDue = false;
   #compared: readonly PooledCandidate[] = [];
   /** Of the choice under way, for {@link isEligible}. */
   #request: ChoiceRequest | undefined;
@@ -76,7 +82,7 @@ export class Tier implements CandidateSource {
     this.#drops = featureUnions(candidates, (candidate, operation) => candidate.droppedFeatures(operation));
     this.#narrowest = candidates.reduce((least, { contextWindow }) => Math.min(least, contextWindow), Infinity);
     this.#hasLists = candidates.some(({ models }) => models !== undefined);
-    this.#hasLimits = candidates.some(({ limits }) => limits !== undefined);
+    this.#maybeLimits = candidates.flatMap(({ limits }) => limits ?? []);
     this.#group = group;
     this.#generation = group.generation;
     this.#positions = new Int32Array(candidates.length);
@@ -91,18 +97,70 @@ export class Tier implements CandidateSource {
    * @param isWhole - Only those may serve that leave out nothing of what the request asks for.
    */
   choose(request: ChoiceRequest, isRepeat: boolean, isWhole: boolean): PooledCandidate | undefined {
-    this.#request = request;
-    this.#isRepeat = isRepeat;
-    this.#isWhole = isWhole && (this.#drops[request.operation] & request.features) !== 0;
-    this.#catchUp();
-    const isEveryoneIn =
-      !this.#isWhole && this.#areAllCapable(request) && (isRepeat ? request.ruledOut : request.tried).length === 0;
+    const isEveryoneIn = this.#begin(request, isRepeat, isWhole);
     const picked =
       this.candidates.length > LARGEST_SCAN
         ? this.#chooseOfMany(request, isEveryoneIn)
         : this.#chooseOfAll(request, isEveryoneIn);
     this.#request = undefined;
     return picked;
+  }
+
+  /**
+   * Looks at those whom {@link choose} would compare, of a large tier at other random ones; {@link looked} has them, until
+   * the next choice. Takes nobody.
+   */
+  look(request: ChoiceRequest, isRepeat: boolean, isWhole: boolean): void {
+    const isEveryoneIn = this.#begin(request, isRepeat, isWhole);
+    this.isProbeDue = false;
+    const scratch = this.#scratch;
+    const rest = this.#rest;
+    const free = this.#free;
+    const isLarge = this.candidates.length > LARGEST_SCAN;
+    let count = 0;
+    for (let position = 0; position < (isLarge ? Math.min(CHECKS, rest.length) : rest.length); position++) {
+      // In bounds.
+      const candidate = rest[position]!;
+      if (!isUsable(candidate, request.now) || !(isEveryoneIn || this.#isIn(candidate, request))) continue;
+      if (request.isReplayable && candidate.health.wantsProbe(request.now)) this.isProbeDue = true;
+      scratch[count++] = candidate;
+    }
+    if (isLarge) {
+      for (let draw = 0; draw < MOST_DRAWS && count < SAMPLE && free.length > 0; draw++) {
+        // In bounds: `next` is below 1. One that is drawn twice does no harm to a minimum.
+        const candidate = free[Math.floor(request.random.next() * free.length)]!;
+        if (isEveryoneIn || this.#isIn(candidate, request)) scratch[count++] = candidate;
+      }
+      if (count === 0) count = this.#drawFromAll(request);
+    } else {
+      for (let position = 0; position < free.length; position++) {
+        // In bounds.
+        const candidate = free[position]!;
+        if (isEveryoneIn || this.#isIn(candidate, request)) scratch[count++] = candidate;
+      }
+    }
+    if (scratch.length !== count) scratch.length = count;
+    if (isLarge) this.mark(scratch, request);
+    else this.#affinity?.mark(request);
+    this.#request = undefined;
+  }
+
+  get looked(): readonly PooledCandidate[] {
+    return this.#scratch;
+  }
+
+  /** Notes what their prefix caches probably have of the request's prompt. */
+  mark(candidates: readonly PooledCandidate[], request: ChoiceRequest): void {
+    this.#affinity?.markSome(candidates, candidates.length, request);
+  }
+
+  /** @returns whether nobody has to be asked for more than being usable. */
+  #begin(request: ChoiceRequest, isRepeat: boolean, isWhole: boolean): boolean {
+    this.#request = request;
+    this.#isRepeat = isRepeat;
+    this.#isWhole = isWhole && (this.#drops[request.operation] & request.features) !== 0;
+    this.#catchUp();
+    return !this.#isWhole && this.#areAllCapable(request) && (isRepeat ? request.ruledOut : request.tried).length === 0;
   }
 
   get comparedCount(): number {
@@ -115,6 +173,8 @@ export class Tier implements CandidateSource {
 
   costs(candidates: readonly PooledCandidate[], request: ChoiceRequest): number[] | undefined {
     this.#affinity?.markSome(candidates, candidates.length, request);
+    // Of very many, some strategies choose in another way than by the costs of those that are listed.
+    if (this.candidates.length > LARGEST_SCAN && this.#builtIn?.pickAmong !== undefined) return undefined;
     return candidates.length === 0 ? undefined : this.#builtIn?.costs?.(candidates, request);
   }
 
@@ -238,11 +298,24 @@ export class Tier implements CandidateSource {
       request.promptTokens + request.maxOutputTokens <= this.#narrowest &&
       request.largerWindowThan === undefined &&
       !this.#hasLists &&
-      !this.#hasLimits &&
+      !this.#haveLimits() &&
       request.isPriced === undefined &&
+      request.isOverBudget === undefined &&
       request.requiredTags.length === 0 &&
-      request.requiredRegion === undefined
+      request.requiredRegion === undefined &&
+      request.requiredDeployment === undefined &&
+      request.requiredAccount === undefined
     );
+  }
+
+  #haveLimits(): boolean {
+    const limits = this.#maybeLimits;
+    if (this.#hasLimits || limits.length === 0) return this.#hasLimits;
+    const { count } = limits[0]!.news; // the same for all
+    if (count === this.#newsSeen) return false;
+    this.#newsSeen = count;
+    for (let at = 0; !this.#hasLimits && at < limits.length; at++) this.#hasLimits = limits[at]!.isKnown; // in bounds
+    return this.#hasLimits;
   }
 
   /** Is the candidate one of those that the request may go to? */

@@ -125,7 +125,7 @@ export interface DeploymentMatch {
   readonly sentTokens: number;
 }
 
-const NO_MATCH: DeploymentMatch = { tokens: 0, sentTokens: 0 };
+export const NO_MATCH: DeploymentMatch = { tokens: 0, sentTokens: 0 };
 
 export function matchOf({ id, prefixes }: AffineCandidate, request: AffinityRequest): DeploymentMatch {
   const { affinity, promptTokens } = request;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { orSwitch } from "../../internal/option-issues.js";
 
 /** The group option `affinity`. @default true */
 export type AffinityOption = boolean | AffinityOptions;
@@ -19,10 +20,13 @@ export interface AffinitySettings {
 /** What a group without the option has. */
 export const defaultAffinity: AffinitySettings = { isEnabled: true, ttlMs: 600_000, maxChunks: 2_048 };
 
-const fields = z.strictObject({
-  ttlMs: z.number().min(1_000).max(86_400_000).default(defaultAffinity.ttlMs),
-  maxChunks: z.int().min(16).max(65_536).default(defaultAffinity.maxChunks),
-});
+const fields = z.strictObject(
+  {
+    ttlMs: z.number().min(1_000).max(86_400_000).default(defaultAffinity.ttlMs),
+    maxChunks: z.int().min(16).max(65_536).default(defaultAffinity.maxChunks),
+  },
+  orSwitch,
+);
 
 /** Schema of the group option; parses to {@link AffinitySettings}. */
 export const affinityOption = z

@@ -5,6 +5,7 @@ import type { CompletionRequest } from "../../protocol/completions.js";
 
 /** A prompt is compared in parts of so many bytes, which are about {@link CHUNK_TOKENS} (routing §4). */
 const CHUNK_BYTES = 512;
+const WORDS_PER_CHUNK = CHUNK_BYTES / 4;
 export const CHUNK_TOKENS = 128;
 /** Of longer prompts the beginning is compared. */
 export const MAX_CHUNKS = 256;
@@ -14,13 +15,19 @@ export const MAX_CHUNKS = 256;
  * prefix is a prefix of the chain.
  */
 export interface PrefixChain {
-  readonly hashes: Float64Array;
-  /** What follows the last whole chunk; `undefined` where the chain is as long as it may be. */
-  readonly rest: Uint8Array | undefined;
-  /** State of both lanes after the last whole chunk. */
+  readonly hashes: readonly number[];
+  /** As long as it may be: nothing is added to it. */
+  readonly isFull: boolean;
+  /** State of both lanes after the last whole pair of words. */
   readonly low: number;
   readonly high: number;
+  /** Bytes after the last whole chunk; the last of them, which make no whole pair, are in `tail` and `secondTail`. */
+  readonly offset: number;
+  readonly tail: number;
+  readonly secondTail: number;
 }
+
+const NO_HASHES: readonly number[] = Object.freeze([]);
 
 /** Where a prompt goes beside its messages: fields of the body that choose an adapter or a cache of their own. */
 const SEPARATING_FIELDS = ["adapter_id", "lora", "cache_salt"] as const;
@@ -43,8 +50,15 @@ let isFull = false;
 
 // Of this process alone: nobody can tell from outside which prompts collide.
 const salt = sha256Hex(secretText(16));
-const LOW_SEED = Number.parseInt(salt.slice(0, 8), 16) | 0;
-const HIGH_SEED = Number.parseInt(salt.slice(8, 16), 16) | 0;
+const BEGINNING: PrefixChain = Object.freeze({
+  hashes: NO_HASHES,
+  isFull: false,
+  low: Number.parseInt(salt.slice(0, 8), 16) | 0,
+  high: Number.parseInt(salt.slice(8, 16), 16) | 0,
+  offset: 0,
+  tail: 0,
+  secondTail: 0,
+});
 
 /**
  * @param captured - What the `*` of a wildcard group stands for: the model, where a deployment has several.
@@ -59,7 +73,7 @@ export function chainOfChat(body: ChatRequest, captured: string | undefined): Pr
     // In bounds.
     writeMessage(messages[position]!);
   }
-  return chainOf(LOW_SEED, HIGH_SEED, undefined);
+  return chainOf(BEGINNING);
 }
 
 /** Of several prompts, the first. */
@@ -70,7 +84,7 @@ export function chainOfCompletion(body: CompletionRequest, captured: string | un
   writeByte(MESSAGE);
   if (typeof first === "string") writeText(first);
   else if (Array.isArray(first)) writeTokens(first);
-  return chainOf(LOW_SEED, HIGH_SEED, undefined);
+  return chainOf(BEGINNING);
 }
 
 /**
@@ -79,20 +93,20 @@ export function chainOfCompletion(body: CompletionRequest, captured: string | un
  * @param isChat - The answer is a message of its own; otherwise it goes on where the prompt ended.
  */
 export function chainWithReply(chain: PrefixChain, text: string, isChat: boolean): PrefixChain {
-  const { rest } = chain;
-  if (rest === undefined || text === "") return chain;
-  length = 0;
+  if (chain.isFull || text === "") return chain;
   isFull = false;
-  const room = (MAX_CHUNKS - chain.hashes.length) * CHUNK_BYTES;
-  bytes.set(rest);
-  length = rest.length;
+  length = chain.offset & 7;
+  for (let place = 0; place < length; place++) {
+    bytes[place] = (place < 4 ? chain.tail : chain.secondTail) >>> (8 * (place & 3));
+  }
+  const room = (MAX_CHUNKS - chain.hashes.length) * CHUNK_BYTES - (chain.offset - length);
   if (isChat) writeMessage({ role: "assistant", content: text });
   else writeText(text);
   if (length > room) {
     length = room;
     isFull = true;
   }
-  return chainOf(chain.low, chain.high, chain.hashes);
+  return chainOf(chain);
 }
 
 function begin(body: object, captured: string | undefined): void {
@@ -170,7 +184,7 @@ function writeTokens(tokens: readonly unknown[]): void {
 }
 
 /** Shorter texts are quicker written here than handed to the encoder. */
-const SHORT_TEXT = 48;
+const SHORT_TEXT = 16;
 
 function writeText(text: string): void {
   if (isFull) return;
@@ -199,29 +213,44 @@ function writeByte(byte: number): void {
   if (!isFull) bytes[length++] = byte;
 }
 
-/** Hashes the whole chunks of what was written; `earlier` come before them. */
-function chainOf(lowStart: number, highStart: number, earlier: Float64Array | undefined): PrefixChain {
-  const before = earlier?.length ?? 0;
-  const chunks = Math.floor(length / CHUNK_BYTES);
-  const hashes = new Float64Array(before + chunks);
-  if (earlier) hashes.set(earlier);
-  let low = lowStart;
-  let high = highStart;
+/**
+ * Hashes what was written, which goes on where `earlier` ended; of its last pair of words, the bytes that it had come first.
+ * The state is kept in the middle of a chunk, so that the answer is added without a copy of the prompt.
+ */
+function chainOf(earlier: PrefixChain): PrefixChain {
+  let { low, high } = earlier;
+  let hashes = earlier.hashes;
+  let made: number[] | undefined;
+  const all = (length >> 3) << 1;
   let word = 0;
-  for (let chunk = 0; chunk < chunks; chunk++) {
-    for (const end = word + CHUNK_BYTES / 4; word < end; word++) {
-      // In bounds. Multiplications carry upwards only: the rotations bring the high bits down again.
-      const bits = words[word]!;
-      low = Math.imul(low ^ bits, 0x9e3779b1);
-      low = (low << 13) | (low >>> 19);
-      high = Math.imul(high ^ bits, 0x85ebca6b);
-      high = (high << 17) | (high >>> 15);
+  let chunkEnd = WORDS_PER_CHUNK - ((earlier.offset >> 3) << 1);
+  while (word < all) {
+    for (const end = Math.min(all, chunkEnd); word < end; word += 2) {
+      // In bounds. Multiplications carry upwards only: the rotations bring the high bits down again. Each step can be undone,
+      // so that no two pairs lead from one state to the same, and each lane has a part in the other.
+      low = Math.imul(low ^ words[word]!, 0x9e3779b1);
+      high = Math.imul(high ^ words[word + 1]!, 0x85ebca6b);
+      low = (((low << 13) | (low >>> 19)) + high) | 0;
+      high = ((high << 17) | (high >>> 15)) ^ low;
     }
-    hashes[before + chunk] = (mixed(high) & 0x1fffff) * 0x1_0000_0000 + (mixed(low) >>> 0);
+    if (word < chunkEnd) break;
+    if (made === undefined) hashes = made = hashes.slice();
+    made.push((mixed(high) & 0x1fffff) * 0x1_0000_0000 + (mixed(low) >>> 0));
+    chunkEnd += WORDS_PER_CHUNK;
   }
-  const isLongest = isFull || before + chunks >= MAX_CHUNKS;
-  const rest = isLongest ? undefined : bytes.slice(chunks * CHUNK_BYTES, length);
-  return { hashes, rest, low, high };
+  const spare = length & 7;
+  const offset = 4 * (word - (chunkEnd - WORDS_PER_CHUNK)) + spare;
+  const tail = packed(4 * all, Math.min(spare, 4));
+  const secondTail = packed(4 * all + 4, spare - 4);
+  return { hashes, isFull: isFull || hashes.length >= MAX_CHUNKS, low, high, offset, tail, secondTail };
+}
+
+/** Up to four bytes as one number. */
+function packed(from: number, count: number): number {
+  let bits = 0;
+  // In bounds: they were written.
+  for (let place = 0; place < count; place++) bits |= bytes[from + place]! << (8 * place);
+  return bits;
 }
 
 /** The last step of MurmurHash3: every bit of the state reaches every bit of the result. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { orSwitch } from "../../internal/option-issues.js";
 
 /** The group option `queue`; `false`: what finds no free slot is refused at once. @default true */
 export type QueueOption = boolean | QueueOptions;
@@ -19,10 +20,13 @@ export interface QueueSettings {
 /** What a group without the option has. */
 export const defaultQueue: QueueSettings = { isEnabled: true, maxLength: 1_000, maxWaitMs: 5_000 };
 
-const fields = z.strictObject({
-  maxLength: z.int().min(1).max(100_000).default(defaultQueue.maxLength),
-  maxWaitMs: z.number().min(1).max(600_000).default(defaultQueue.maxWaitMs),
-});
+const fields = z.strictObject(
+  {
+    maxLength: z.int().min(1).max(100_000).default(defaultQueue.maxLength),
+    maxWaitMs: z.number().min(1).max(600_000).default(defaultQueue.maxWaitMs),
+  },
+  orSwitch,
+);
 
 /** Schema of the group option; parses to {@link QueueSettings}. */
 export const queueOption = z.custom<QueueOption>().transform((option: QueueOption, context): QueueSettings => {

@@ -13,8 +13,12 @@ export interface BuiltInStrategy extends Strategy {
   readonly isBuiltIn: true;
   /** What it makes of a request's past: work that is saved, a place that stays the same, or nothing. @default "prefix" */
   readonly affinity?: "prefix" | "fingerprint" | "none" | undefined;
-  /** The costs that `pick` compares, in the order of the candidates; missing where the strategy compares none. */
-  costs?(candidates: readonly Candidate[], request: StrategyRequest): number[];
+  /**
+   * The costs that `pick` compares, in the order of the candidates: the lowest wins, and of equal ones chance. Changes
+   * nothing that a pick goes by.
+   * @returns `undefined` where chance alone decides about this request.
+   */
+  costs?(candidates: readonly Candidate[], request: StrategyRequest): number[] | undefined;
   /**
    * For strategies that may not look at a random few only: picks among all.
    * @returns `undefined` when nothing is eligible.

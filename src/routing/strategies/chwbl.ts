@@ -21,32 +21,36 @@ export function chwbl(): BuiltInStrategy {
   /** By index of the candidate: the pick that it took part in. */
   let present = new Uint32Array(0);
   let pickCount = 0;
+  /** Notes who takes part in a pick. @returns how much of all streams one of weight 1 may have. */
+  const take = (candidates: readonly Candidate[]): number => {
+    let streams = 0;
+    let weights = 0;
+    let areAllKnown = true;
+    pickCount = (pickCount + 1) >>> 0;
+    for (let position = 0; position < candidates.length; position++) {
+      // In bounds.
+      const candidate = candidates[position]!;
+      const { index } = candidate;
+      if (index >= present.length) present = enlarged(present, index + 1);
+      present[index] = pickCount;
+      streams += candidate.streams;
+      weights += candidate.weight;
+      if (!ring.has(candidate)) {
+        ring.join(candidate, position);
+        areAllKnown = false;
+      }
+    }
+    if (!areAllKnown) ring.place(VIRTUAL_NODES);
+    return (LOAD_FACTOR * (streams + 1)) / weights;
+  };
   return {
     name: "chwbl",
     isBuiltIn: true,
     usesWeights: true,
     affinity: "fingerprint",
     pick(candidates, request) {
-      let streams = 0;
-      let weights = 0;
-      let areAllKnown = true;
-      pickCount = (pickCount + 1) >>> 0;
-      for (let position = 0; position < candidates.length; position++) {
-        // In bounds.
-        const candidate = candidates[position]!;
-        const { index } = candidate;
-        if (index >= present.length) present = enlarged(present, index + 1);
-        present[index] = pickCount;
-        streams += candidate.streams;
-        weights += candidate.weight;
-        if (!ring.has(candidate)) {
-          ring.join(candidate, position);
-          areAllKnown = false;
-        }
-      }
-      if (!areAllKnown) ring.place(VIRTUAL_NODES);
+      const share = take(candidates);
       const place = placeOf(request);
-      const share = (LOAD_FACTOR * (streams + 1)) / weights;
       const steps = ring.size;
       for (let step = 0, node = ring.at(place); step < steps; step++, node = ring.next(node)) {
         const candidate = ring.candidateAt(node);
@@ -55,6 +59,19 @@ export function chwbl(): BuiltInStrategy {
       }
       // Not reached: somebody is always below the bound, for the bounds of all are more than the streams of all.
       return candidates[0]!;
+    },
+    /** How many would be asked before it, from the conversation's place on the ring on; `Infinity`: it has its share. */
+    costs(candidates, request) {
+      if (request.fingerprint === undefined) return undefined;
+      const share = take(candidates);
+      const before = new Map<number, number>();
+      for (let step = 0, node = ring.at(placeOf(request)); step < ring.size; step++, node = ring.next(node)) {
+        const candidate = ring.candidateAt(node);
+        const { index } = candidate;
+        if (present[index] !== pickCount || before.has(index) || !hasRoom(candidate, share)) continue;
+        before.set(index, before.size);
+      }
+      return candidates.map(({ index }) => before.get(index) ?? Number.POSITIVE_INFINITY);
     },
     pickAmong(source, request) {
       if (ring.size === 0) {

@@ -26,10 +26,14 @@ export class LatencyCost {
   #bestDecodeMs = 0;
   readonly #ties = new Ties();
 
-  /** Looks for the best values, to which all else compares. */
-  compare(candidates: readonly Candidate[]): void {
-    let slownessMs = Number.POSITIVE_INFINITY;
-    let decodeMs = Number.POSITIVE_INFINITY;
+  /**
+   * Looks for the best values, to which all else compares.
+   *
+   * @param isMore - Beside those of the call before. @default false
+   */
+  compare(candidates: readonly Candidate[], isMore = false): void {
+    let slownessMs = isMore && this.#hasSamples ? this.#bestSlownessMs : Number.POSITIVE_INFINITY;
+    let decodeMs = isMore && this.#bestDecodeMs > 0 ? this.#bestDecodeMs : Number.POSITIVE_INFINITY;
     for (let position = 0; position < candidates.length; position++) {
       // In bounds.
       const candidate = candidates[position]!;

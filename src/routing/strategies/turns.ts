@@ -48,6 +48,9 @@ export function takeTurns(name: string, usesWeights: boolean): BuiltInStrategy {
       credits[picked.index]! -= total;
       return picked;
     },
+    // What `pick` takes is the highest credit.
+    costs: (candidates) =>
+      candidates.map(({ index, weight }) => 0 - ((credits[index] ?? 0) + (usesWeights ? weight : 1))),
     pickAmong(source, request) {
       order ??= new DeadlineOrder(source, usesWeights, request);
       return order.next(source);

@@ -65,6 +65,46 @@ describe("members of a group", () => {
     expect(group.mayOpen()).toBe(true);
   });
 
+  test("timeouts withdraw a member while most of the others are well, and nobody while all are late", () => {
+    const clock = handClock();
+    const healths = ["a", "b", "c", "d", "e"].map((id) => aHealth({ id, clock }));
+    new GroupHealth({ members: healths, hasFallbackChain: false, maxOpenShare: 0.5 });
+    const timeOut = (health: DeploymentHealth | undefined, times = 1) => {
+      for (let time = 0; time < times; time++) health?.begin(work).end({ outcome: "soft", outputTokens: 0 });
+    };
+    const [a, b, c, d, e] = healths;
+    timeOut(a, 5);
+    expect(a?.availability(clock.time)).toBe("cooling-down");
+    // Of the four that are left, the others are late, too.
+    for (let time = 0; time < 2; time++) for (const health of [c, d, e]) timeOut(health);
+    timeOut(b, 40);
+    expect(b?.availability(clock.time)).toBe("available");
+    // Once they are well again, it is its own fault.
+    for (const health of [c, d])
+      for (let ok = 0; ok < 10; ok++) health?.begin(work).end({ outcome: "ok", outputTokens: 1 });
+    timeOut(b);
+    expect(b?.availability(clock.time)).toBe("cooling-down");
+    // A refused connection is a fault whatever the others do.
+    timeOut(e, 4);
+    e?.begin(work).end({ outcome: "hard", outputTokens: 0 });
+    expect(e?.availability(clock.time)).toBe("available"); // by the cap on openings alone
+  });
+
+  test("a failed connection among the timeouts withdraws a member although all are late", () => {
+    const clock = handClock();
+    const healths = ["a", "b", "c"].map((id) => aHealth({ id, clock }));
+    new GroupHealth({ members: healths, hasFallbackChain: false, maxOpenShare: 0.5 });
+    for (let time = 0; time < 4; time++) {
+      for (const health of healths) health.begin(work).end({ outcome: "soft", outputTokens: 0 });
+    }
+    healths[0]?.begin(work).end({ outcome: "hard", outputTokens: 0 });
+    expect(healths.map((health) => health.availability(clock.time))).toEqual([
+      "cooling-down",
+      "available",
+      "available",
+    ]);
+  });
+
   test("a member that left neither counts nor tells the group anything", () => {
     const a = aHealth({ id: "a" });
     const group = new GroupHealth({ members: [a], hasFallbackChain: false, maxOpenShare: 0.5 });

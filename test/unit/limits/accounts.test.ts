@@ -73,6 +73,21 @@ const parallel = (limit: number, more: Partial<Extract<Claim, { kind: "parallel"
 const requests = (limit: number, more: Partial<Extract<Claim, { kind: "requests" | "tokens" }>> = {}) =>
   rule({ kind: "requests", key: "q", limit, ...more });
 
+const isBudget = (each: Rule) => each.kind === "budget";
+
+/** In a cluster ids are a partition's own; the memory that stands for it has one list. */
+function shardedStore(clock: VirtualClock) {
+  const store = remoteStore({ clock, isSharded: true });
+  const { admit, settle } = store.memory;
+  store.memory.admit = (request) => admit.call(store.memory, { ...request, id: `${request.partition}/${request.id}` });
+  store.memory.settle = (all) =>
+    settle.call(
+      store.memory,
+      all.map((each) => ({ ...each, id: `${each.partition}/${each.id}` })),
+    );
+  return store;
+}
+
 const NANO = 1e-9;
 const USED = { isAttempted: true, tokens: 7, costNanoUsd: 70 };
 const UNUSED = { isAttempted: false, tokens: 0, costNanoUsd: 0 };
@@ -206,21 +221,11 @@ describe("accounts in a shared store", () => {
 
   it("keeps a tenant's accounts together in a sharded store, and shared ones elsewhere", async () => {
     const clock = virtualClock({ turns: 2 });
-    const store = remoteStore({ clock, isSharded: true });
+    const store = shardedStore(clock);
     const { admitted, refused } = someAccounts({ clock, store: () => store });
     const mine = budget(1);
     const everybodys = rule({ kind: "budget", key: "all", limitUsd: 150 * NANO }, true);
-    // In a cluster ids are a partition's own; the memory that stands for it has one list.
-    let admits = 0;
-    const { admit, settle } = store.memory;
-    store.memory.admit = (request) =>
-      admit.call(store.memory, { ...request, id: `${request.partition}/${request.id}` });
-    store.memory.settle = (all) =>
-      settle.call(
-        store.memory,
-        all.map((each) => ({ ...each, id: `${each.partition}/${each.id}` })),
-      );
-    admits = store.calls.admit;
+    const admits = store.calls.admit;
     const account = await admitted([mine, everybodys]);
     expect(store.calls.admit - admits).toBe(2);
     expect(spentIn(store.memory, "organization:acme")).toEqual([0, 100]);
@@ -230,6 +235,53 @@ describe("accounts in a shared store", () => {
     await clock.advance(250);
     expect(spentIn(store.memory, "organization:acme")).toEqual([70, 0]);
     expect(spentIn(store.memory, "all", "budget:all")).toEqual([70, 0]);
+  });
+
+  it("R1, R27: says once what a request was whose accounts are in two partitions: where it first reserved money", async () => {
+    const cases = [
+      { own: [requests(9)], shared: 100, noted: "all" },
+      { own: [budget(1)], shared: 100, noted: "organization:acme" },
+      // Also where it is less: a process may die before it comes to the other one.
+      { own: [budget(1, { reserve: "expected" })], shared: 100, noted: "organization:acme" },
+      { own: [budget(1)], shared: 0, noted: "organization:acme" },
+    ];
+    for (const { own, shared, noted } of cases) {
+      const clock = virtualClock({ turns: 2 });
+      const store = shardedStore(clock);
+      const notes = new Map<string, string | undefined>();
+      const { admit } = store.memory;
+      store.memory.admit = (request) => {
+        notes.set(request.partition, request.note);
+        return admit.call(store.memory, request);
+      };
+      const { admitted } = someAccounts({ clock, store: () => store });
+      const everybodys: Claim =
+        shared > 0 ? { kind: "budget", key: "all", limitUsd: 1 } : { kind: "requests", key: "all", limit: 9 };
+      await admitted([...own, rule(everybodys, true)], { note: "what it was" });
+      const other = noted === "all" ? "organization:acme" : "all";
+      expect(Object.fromEntries(notes)).toEqual({ [noted]: "what it was", [other]: undefined });
+    }
+  });
+
+  it("keeps drawn parts of tenants' budgets in their partitions of a sharded store, and shared ones elsewhere", async () => {
+    const clock = virtualClock({ turns: 2 });
+    const budgetStore = shardedStore(clock);
+    const { admitted, accounts } = someAccounts({ clock, budgetStore: () => budgetStore });
+    const mine = budget(300 * NANO);
+    const everybodys = rule({ kind: "budget", key: "all", limitUsd: 500 * NANO }, true);
+    const first = await admitted([mine, everybodys]);
+    const second = await admitted([mine, everybodys], { tenant: "organization:other" });
+    expect(spentIn(budgetStore.memory, "organization:acme")).toEqual([0, 100]);
+    expect(spentIn(budgetStore.memory, "organization:other")).toEqual([0, 100]);
+    expect(spentIn(budgetStore.memory, "all", "budget:all")).toEqual([0, 200]);
+    const states = advanceUntil(clock, accounts.budgets([mine, everybodys].filter(isBudget), "organization:acme"));
+    expect(await states).toMatchObject([{ reservedNanoUsd: 100 }, { reservedNanoUsd: 200 }]);
+    for (const account of [first, second]) account.end(USED);
+    await clock.advance(10_000);
+    expect(spentIn(budgetStore.memory, "organization:acme")).toEqual([70, 0]);
+    expect(spentIn(budgetStore.memory, "organization:other")).toEqual([70, 0]);
+    expect(spentIn(budgetStore.memory, "all", "budget:all")).toEqual([140, 0]);
+    await accounts.close(1_000);
   });
 
   it("R3: gives back what the store reserved although nobody heard of it", async () => {

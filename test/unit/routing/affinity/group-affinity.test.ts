@@ -58,7 +58,7 @@ describe("affinity of a choice", () => {
           if (cachedTokens !== undefined) picked.prefixes?.learn(sentTokens, cachedTokens);
         }
       }),
-      { numRuns: 100 },
+      { numRuns: 200 },
     );
   });
 

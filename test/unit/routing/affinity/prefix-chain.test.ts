@@ -75,6 +75,16 @@ describe("the chain of a prompt", () => {
     );
   });
 
+  test("a reply that is added in pieces is the same reply, wherever words and chunks are cut", () => {
+    const prompt = chainOfCompletion({ model: "m", prompt: "p" }, undefined);
+    for (const length of [0, 1, 2, 3, 4, 509, 510, 511, 512, 513, 1_023, 1_024, 5_000]) {
+      const first = "a".repeat(length);
+      const second = "bé".repeat(700);
+      const inPieces = chainWithReply(chainWithReply(prompt, first, false), second, false);
+      expect(inPieces).toEqual(chainOfCompletion({ model: "m", prompt: `p${first}${second}` }, undefined));
+    }
+  });
+
   test("a legacy prompt goes on where it ended", () => {
     const prompt = "once upon a time ".repeat(60);
     const first = chainOfCompletion({ model: "m", prompt }, undefined);
@@ -142,7 +152,7 @@ describe("the chain of a prompt", () => {
   test("a chain that is full has no rest, and takes no reply", () => {
     const chain = chainOfChat(chat([{ role: "user", content: "é".repeat(200_000) }]), undefined);
     expect(chain.hashes.length).toBeGreaterThanOrEqual(MAX_CHUNKS - 1);
-    expect(chain.rest).toBeUndefined();
+    expect(chain.isFull).toBe(true);
     expect(chainWithReply(chain, "yes", true)).toBe(chain);
   });
 });

@@ -8,8 +8,8 @@ const TTL_MS = 600_000;
 /** A chain of made-up chunks: equal numbers before are equal beginnings, as hashes have it. */
 function chainOf(path: readonly number[]): PrefixChain {
   let hash = 7;
-  const hashes = Float64Array.from(path, (step) => (hash = (hash * 31 + step + 1) % 9_007_199_254_740_881));
-  return { hashes, rest: undefined, low: 0, high: 0 };
+  const hashes = path.map((step) => (hash = (hash * 31 + step + 1) % 9_007_199_254_740_881));
+  return { hashes, isFull: true, low: 0, high: 0, offset: 0, tail: 0, secondTail: 0 };
 }
 
 /** The specification, plainly: sets by least recent use. */
@@ -92,8 +92,8 @@ describe("the index of prefixes", () => {
     const index = new PrefixIndex();
     const deployments = Array.from({ length: 8 }, () => index.open());
     let hash = 1;
-    const hashes = new Float64Array(4);
-    const chain: PrefixChain = { hashes, rest: undefined, low: 0, high: 0 };
+    const hashes = [0, 0, 0, 0];
+    const chain: PrefixChain = { hashes, isFull: true, low: 0, high: 0, offset: 0, tail: 0, secondTail: 0 };
     let capacity = 0;
     for (let prompt = 0; prompt < 1_000_000; prompt++) {
       for (let chunk = 0; chunk < 4; chunk++) hashes[chunk] = hash = (hash * 48_271) % 2_147_483_647;

@@ -81,7 +81,7 @@ describe("strategy cost", () => {
         expect(compared.map(({ index }) => index)).toContain(picked.index);
         const least = Math.min(...compared.map(({ index }) => costs[index] ?? Number.NaN));
         expect(costs[picked.index] === least || (costs[picked.index] ?? 0) <= least * (1 + 1e-9)).toBe(true);
-        expect(strategy.costs?.(candidates, someRequest)[picked.index]).toBe(
+        expect(strategy.costs?.(candidates, someRequest)?.[picked.index]).toBe(
           Math.min(...(strategy.costs?.(candidates, someRequest) ?? [])),
         );
       }),

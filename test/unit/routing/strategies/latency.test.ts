@@ -63,7 +63,7 @@ describe("strategy latency", () => {
           const busier = { ...before, streams: before.streams + streams, waitingTokens: before.waitingTokens + tokens };
           const changed = candidates.with(index, busier);
           const [first, second] = [candidates, changed].map(
-            (list) => strategy.costs?.(list, request)[index] ?? Number.NaN,
+            (list) => strategy.costs?.(list, request)?.[index] ?? Number.NaN,
           );
           expect(second).toBeGreaterThanOrEqual(first!);
         },
