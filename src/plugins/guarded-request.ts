@@ -1,7 +1,14 @@
 import { routerError } from "../errors/router-error.js";
 import type { Operation, RequestBody } from "../protocol/operations.js";
 import { frozenCopy, NotPlainError } from "./plain-copy.js";
-import type { CacheControl, CacheStatus, PluginAttempt, PluginRequest, Principal } from "./plugin.js";
+import type {
+  CacheControl,
+  CacheStatus,
+  DeploymentRequirement,
+  PluginAttempt,
+  PluginRequest,
+  Principal,
+} from "./plugin.js";
 
 /** What the router knows of a request when the first guard sees it. */
 export interface RequestFacts {
@@ -15,6 +22,9 @@ export interface RequestFacts {
   readonly metadata: Readonly<Record<string, string>>;
   readonly depth: number;
   readonly cache?: CacheControl | undefined;
+  /** Frozen, as the next; may be getters. */
+  readonly require?: DeploymentRequirement | undefined;
+  readonly fallbacks?: readonly string[] | undefined;
   /** May be a getter, too. */
   readonly answerScope?: string | undefined;
   /** May be a getter: it is read when a plugin reads it, or when a guard returns a promise. */
@@ -177,32 +187,69 @@ export class GuardedRequest {
   }
 
   #viewOn(body: GuardedBody): PluginRequest {
-    const facts = this.#facts;
-    return Object.freeze({
-      id: facts.id,
-      identity: this.#identity,
-      operation: facts.operation,
-      isStreaming: facts.isStreaming,
-      model: facts.model,
-      group: facts.group,
-      principal: this.#principal,
-      tags: this.#tags,
-      metadata: this.#metadata,
-      depth: facts.depth,
-      // These cost something, and most plugins read none of them.
-      get cache() {
-        return facts.cache;
-      },
-      get answerScope() {
-        return facts.answerScope;
-      },
-      get body() {
-        return body.frozen;
-      },
-      get signal() {
-        return facts.signal;
-      },
-    });
+    return new RequestView(this.#facts, body, this.#identity, this.#principal, this.#tags, this.#metadata);
+  }
+}
+
+/**
+ * What plugins see of a request. A class, because literals with a getter get a hidden class each: measured, a guard that does
+ * nothing cost more than the rest of the request.
+ */
+class RequestView implements PluginRequest {
+  readonly id: string;
+  readonly identity: object;
+  readonly operation: Operation;
+  readonly isStreaming: boolean;
+  readonly model: string;
+  readonly group: string;
+  readonly principal: Principal | undefined;
+  readonly tags: readonly string[];
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly depth: number;
+  readonly #facts: RequestFacts;
+  readonly #body: GuardedBody;
+
+  constructor(
+    facts: RequestFacts,
+    body: GuardedBody,
+    identity: object,
+    principal: Principal | undefined,
+    tags: readonly string[],
+    metadata: Readonly<Record<string, string>>,
+  ) {
+    this.id = facts.id;
+    this.identity = identity;
+    this.operation = facts.operation;
+    this.isStreaming = facts.isStreaming;
+    this.model = facts.model;
+    this.group = facts.group;
+    this.principal = principal;
+    this.tags = tags;
+    this.metadata = metadata;
+    this.depth = facts.depth;
+    this.#facts = facts;
+    this.#body = body;
+    Object.freeze(this);
+  }
+
+  // These cost something, and most plugins read none of them.
+  get cache(): CacheControl | undefined {
+    return this.#facts.cache;
+  }
+  get require(): DeploymentRequirement | undefined {
+    return this.#facts.require;
+  }
+  get fallbacks(): readonly string[] | undefined {
+    return this.#facts.fallbacks;
+  }
+  get answerScope(): string | undefined {
+    return this.#facts.answerScope;
+  }
+  get body(): RequestBody {
+    return this.#body.frozen;
+  }
+  get signal(): AbortSignal {
+    return this.#facts.signal;
   }
 }
 

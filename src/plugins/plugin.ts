@@ -3,13 +3,15 @@ import type { ErrorCode } from "../errors/catalog.js";
 import type { FallbackChain, Outcome } from "../errors/classify.js";
 import type { RouterError } from "../errors/router-error.js";
 import type { ErrorClass } from "../errors/upstream-error.js";
-import type { Claim } from "../limits/claim.js";
+import type { BudgetClaim, Claim } from "../limits/claim.js";
 import type { Lease, SettledUsage } from "../limits/lease.js";
 import type { Chunk, Operation, Reply, RequestBody } from "../protocol/operations.js";
+import type { ExperimentAssignment } from "../routing/experiment/assignment.js";
 
 export type { Principal } from "../access/principal.js";
 export type { Claim } from "../limits/claim.js";
 export type { Lease, SettledUsage } from "../limits/lease.js";
+export type { ExperimentAssignment } from "../routing/experiment/assignment.js";
 
 /** What plugins see of a request: frozen, without credentials or raw headers (S19). */
 export interface PluginRequest {
@@ -32,12 +34,24 @@ export interface PluginRequest {
   readonly depth: number;
   /** What the caller says to caches. */
   readonly cache?: CacheControl | undefined;
+  /** Where the caller lets the request go: for plugins that make requests on its behalf. `undefined`: anywhere. */
+  readonly require?: DeploymentRequirement | undefined;
+  /** Groups to try after the named one, where the caller says so itself. */
+  readonly fallbacks?: readonly string[] | undefined;
   /**
    * Names what decides an answer beside the body and the principal: the group's configuration, the policies of all guards,
    * and what the caller requires of deployments. Equal in every process. Answers may be given to another request only if
    * it is equal (S39); where it is `undefined`, to none.
    */
   readonly answerScope?: string | undefined;
+}
+
+/** What a caller requires of the deployment that serves it; all of it. */
+export interface DeploymentRequirement {
+  readonly tags?: readonly string[] | undefined;
+  readonly region?: string | undefined;
+  /** Its id. */
+  readonly deployment?: string | undefined;
 }
 
 /** What the caller of one request says to caches. */
@@ -73,12 +87,17 @@ export interface LimitedDeployment {
   readonly region: string | undefined;
 }
 
-/** Limits of one deployment, of all processes that share the store. */
+/** Limits and budgets of one deployment, of all processes that share the store. */
 export interface DeploymentRates {
   /** Requests per minute, an integer, 1–1000000000000. */
   readonly rpm?: number | undefined;
   /** Tokens per minute, input and output, an integer, 1–1000000000000. */
   readonly tpm?: number | undefined;
+  /**
+   * Budgets that each attempt at it is held against: a hard one without room excludes it (`over-budget`), so that others
+   * serve. Always `reserve: "upper-bound"`.
+   */
+  readonly budgets?: readonly BudgetClaim[] | undefined;
 }
 
 /** Fields of the body to set; `undefined` removes one. */
@@ -120,6 +139,10 @@ interface EventBase {
   readonly principal: Principal | undefined;
   readonly tags: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
+  /** The experiment of the named group, and the variant that the request got. */
+  readonly experiment?: ExperimentAssignment | undefined;
+  /** The request is a copy, made for the `shadow` of a group, of the one with this id: no caller waits for it. */
+  readonly shadowOf?: string | undefined;
 }
 export interface RequestStartedEvent extends EventBase {
   readonly type: "request-started";
@@ -129,6 +152,10 @@ export interface AttemptEvent extends EventBase {
   readonly type: "attempt-started" | "attempt-ended";
   readonly isStreaming: boolean;
   readonly attempt: number;
+  /** It runs beside another one that takes unusually long to begin; one of the two ends as `cancelled`. */
+  readonly isHedge: boolean;
+  /** It goes on with the answer of an attempt whose stream broke (`midStream`). */
+  readonly resumed: boolean;
   /** The group that the attempt was made in: another than `group` after a fallback. */
   readonly attemptGroup: string;
   readonly deployment: string;
@@ -244,6 +271,21 @@ type OrNothing<T> = T | void;
  */
 export const observeAtOnce: unique symbol = Symbol.for("llm-switchyard.observeAtOnce");
 
+/** What becomes of the records that a sink was given, in numbers. */
+export interface SinkView {
+  /** Waiting, or on their way. */
+  readonly queued: number;
+  readonly delivered: number;
+  /** Lost: the sink was full, failed too often, or refused them. */
+  readonly dropped: number;
+}
+
+/**
+ * Under this key a plugin of this package tells how far it keeps up.
+ * @internal
+ */
+export const sinkView: unique symbol = Symbol.for("llm-switchyard.sinkView");
+
 /**
  * Under this key a plugin of this package says what `GET /metrics` answers.
  * @internal
@@ -305,4 +347,5 @@ export interface Plugin<R = unknown> {
   /** @param headers - Of an `attempt-started`: takes the trace headers that the call is to carry. */
   [observeAtOnce]?(event: RouterEvent, headers?: Map<string, string>): void;
   [metricsText]?(): Promise<MetricsPage>;
+  [sinkView]?(): SinkView;
 }

@@ -4,8 +4,24 @@ import type { Claim } from "../limits/claim.js";
 import { LeaseBook, type RequestLeases } from "../limits/lease.js";
 import type { Chunk, Reply, RequestBody } from "../protocol/operations.js";
 import { admitCallDepth, facadeOf } from "./call-depth.js";
-import { breakText, GuardCaller, type GuardEntry, type GuardHook, isThenable, withinLimit } from "./guard-call.js";
-import { checkAttemptPatch, checkBefore, checkReply, checkReserved, isLease } from "./guard-results.js";
+import {
+  breakText,
+  GuardCaller,
+  type GuardEntry,
+  type GuardHook,
+  type GuardResult,
+  isThenable,
+  withinLimit,
+} from "./guard-call.js";
+import {
+  type CheckedBefore,
+  type CheckedReservation,
+  checkAttemptPatch,
+  checkBefore,
+  checkReply,
+  checkReserved,
+  isLease,
+} from "./guard-results.js";
 import { GuardedRequest, type RequestFacts } from "./guarded-request.js";
 import { Observers, type ObserversView } from "./observers.js";
 import { frozenCopy } from "./plain-copy.js";
@@ -195,12 +211,31 @@ export class PluginRunner {
     return new GuardedRequest(facts, body);
   }
 
-  /** Collects claims and leases. If it throws, every lease that was handed over has been released. */
-  async reserve(request: GuardedRequest): Promise<PluginReservations> {
-    const leases = this.leases.openRequest();
+  /**
+   * Collects claims and leases. If it rejects, every lease that was handed over has been released.
+   * @returns a promise only where a plugin did, or where it rejects: to wait for nothing costs as much as all the rest.
+   */
+  reserve(request: GuardedRequest): PluginReservations | Promise<PluginReservations> {
     const claims: PluginClaim[] = [];
+    const reservations: PluginReservations = { claims, leases: this.leases.openRequest() };
+    return this.#reserveFrom(0, request, reservations, claims);
+  }
+
+  #reserveFrom(
+    first: number,
+    request: GuardedRequest,
+    reservations: PluginReservations,
+    claims: PluginClaim[],
+  ): PluginReservations | Promise<PluginReservations> {
+    const { leases } = reservations;
+    const take = (entry: GuardEntry, result: GuardResult<CheckedReservation>) => {
+      const reserved = result?.value;
+      if (reserved?.kind === "lease") leases.add(reserved.lease, entry.name);
+      else if (reserved) for (const claim of reserved.claims) claims.push({ plugin: entry.name, claim });
+    };
     try {
-      for (const { entry, hook } of this.#reserves) {
+      for (let place = first; place < this.#reserves.length; place++) {
+        const { entry, hook } = this.#reserves[place]!; // in bounds
         const called = this.#caller.call(
           {
             entry,
@@ -214,23 +249,42 @@ export class PluginRunner {
           },
           request,
         );
-        const reserved = (called instanceof Promise ? await called : called)?.value;
-        if (reserved?.kind === "lease") leases.add(reserved.lease, entry.name);
-        else if (reserved) for (const claim of reserved.claims) claims.push({ plugin: entry.name, claim });
+        if (!(called instanceof Promise)) {
+          take(entry, called);
+          continue;
+        }
+        const giveUp = (error: unknown) => {
+          leases.release();
+          throw error;
+        };
+        return called.then((result) => {
+          take(entry, result);
+          return this.#reserveFrom(place + 1, request, reservations, claims);
+        }, giveUp);
       }
     } catch (error) {
       leases.release();
-      throw error;
+      return Promise.reject(error);
     }
-    return { claims, leases };
+    return reservations;
   }
 
   /**
    * Lets guards rewrite the request, which changes `request`, or answer it.
-   * @returns the first early answer; guards behind the one that gave it have no part in the request.
+   * @returns the first early answer; guards behind the one that gave it have no part in the request. A promise only where
+   *   a plugin gave one, or where it rejects.
    */
-  async beforeRequest(request: GuardedRequest): Promise<EarlyAnswer | undefined> {
-    for (const { entry, hook } of this.#befores) {
+  beforeRequest(request: GuardedRequest): EarlyAnswer | undefined | Promise<EarlyAnswer | undefined> {
+    try {
+      return this.#beforeFrom(0, request);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #beforeFrom(first: number, request: GuardedRequest): EarlyAnswer | undefined | Promise<EarlyAnswer | undefined> {
+    for (let place = first; place < this.#befores.length; place++) {
+      const { entry, hook } = this.#befores[place]!; // in bounds
       const called = this.#caller.call(
         {
           entry,
@@ -241,12 +295,11 @@ export class PluginRunner {
         },
         request,
       );
-      const before = (called instanceof Promise ? await called : called)?.value;
-      if (before?.kind === "patch") request.apply(before.patch);
-      else if (before) {
-        request.answeredAt(entry.place);
-        return { plugin: entry.name, reply: before.reply, cache: before.cache };
+      if (called instanceof Promise) {
+        return called.then((result) => takeBefore(request, entry, result) ?? this.#beforeFrom(place + 1, request));
       }
+      const early = takeBefore(request, entry, called);
+      if (early) return early;
     }
     return undefined;
   }
@@ -393,6 +446,19 @@ export class PluginRunner {
     });
     return (await Promise.all(closings)).flat();
   }
+}
+
+/** @returns the answer, where it is one. */
+function takeBefore(
+  request: GuardedRequest,
+  entry: GuardEntry,
+  result: GuardResult<CheckedBefore>,
+): EarlyAnswer | undefined {
+  const before = result?.value;
+  if (before?.kind === "patch") request.apply(before.patch);
+  if (before?.kind !== "reply") return undefined;
+  request.answeredAt(entry.place);
+  return { plugin: entry.name, reply: before.reply, cache: before.cache };
 }
 
 function shapesAnswers({ plugin }: GuardEntry): boolean {

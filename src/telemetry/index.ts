@@ -1,5 +1,5 @@
 /** `llm-switchyard/telemetry`: metrics, traces and records, in the systems that you have. */
-export type { SinkView } from "../plugins/telemetry/batch-queue.js";
+export type { SinkView } from "../plugins/plugin.js";
 export { type JsonLinesOptions, jsonLines } from "../plugins/telemetry/json-lines.js";
 export { type RecordOptions, type RecordsOptions, records } from "../plugins/telemetry/record-plugin.js";
 export {

@@ -79,6 +79,9 @@ class LangfuseDialect implements SpanDialect {
       "langfuse.observation.metadata.group": event.group,
       "langfuse.observation.metadata.team": event.principal?.team,
       "langfuse.observation.metadata.organization": event.principal?.organization,
+      "langfuse.observation.metadata.experiment": event.experiment?.name,
+      "langfuse.observation.metadata.variant": event.experiment?.variant,
+      "langfuse.observation.metadata.shadow_of": event.shadowOf,
     };
   }
 
@@ -116,6 +119,8 @@ class LangfuseDialect implements SpanDialect {
       "langfuse.observation.metadata.provider": event.provider,
       "langfuse.observation.metadata.group": event.attemptGroup,
       "langfuse.observation.metadata.attempt": String(event.attempt),
+      "langfuse.observation.metadata.hedge": event.isHedge ? "true" : undefined,
+      "langfuse.observation.metadata.resumed": event.resumed ? "true" : undefined,
     };
   }
 

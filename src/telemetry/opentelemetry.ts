@@ -96,6 +96,9 @@ class GenAiDialect implements SpanDialect {
       "switchyard.user": event.principal?.user,
       "switchyard.team": event.principal?.team,
       "switchyard.organization": event.principal?.organization,
+      "switchyard.experiment": event.experiment?.name,
+      "switchyard.variant": event.experiment?.variant,
+      "switchyard.shadow_of": event.shadowOf,
     };
   }
 
@@ -134,6 +137,8 @@ class GenAiDialect implements SpanDialect {
       "switchyard.group": event.attemptGroup,
       "switchyard.deployment": event.deployment,
       "switchyard.attempt": event.attempt,
+      "switchyard.attempt.hedge": event.isHedge ? true : undefined,
+      "switchyard.attempt.resumed": event.resumed ? true : undefined,
     };
   }
 

@@ -118,6 +118,8 @@ class RouterMetrics {
   readonly #requests: CounterFamily;
   readonly #durations: HistogramFamily;
   readonly #firstTokens: HistogramFamily;
+  readonly #shadows: CounterFamily;
+  readonly #variants: CounterFamily;
   readonly #pluginAnswers: CounterFamily;
   readonly #cacheLookUps: CounterFamily;
   readonly #fallbacks: CounterFamily;
@@ -156,6 +158,15 @@ class RouterMetrics {
       "From a streaming request's start to its first content.",
       ["group"],
       FIRST_TOKENS,
+    );
+    this.#shadows = counter("shadow_requests_total", "Copies of requests that have ended, by how.", [
+      "group",
+      "outcome",
+    ]);
+    this.#variants = counter(
+      "experiment_requests_total",
+      "Requests that took part in experiments, by how they ended.",
+      [...["experiment", "variant", "outcome"]],
     );
     this.#pluginAnswers = counter("plugin_answers_total", "Requests that a plugin answered itself.", [
       "group",
@@ -205,6 +216,7 @@ class RouterMetrics {
   get families(): readonly RegisteredMetric[] {
     return [
       ...[this.#requests, this.#durations, this.#firstTokens, this.#pluginAnswers, this.#cacheLookUps],
+      ...[this.#shadows, this.#variants],
       ...[this.#fallbacks, this.#attempts, this.#attemptDurations, this.#attemptFirstTokens, this.#perToken],
       ...[this.#tokens, this.#cachedTokens, this.#reasoningTokens, this.#cost, this.#unpriced],
       ...[this.#cooldowns, this.#warnings],
@@ -214,6 +226,12 @@ class RouterMetrics {
   countRequest(event: SettledEvent): void {
     const { operation, outcome, code = "", durationMs, ttftMs } = event;
     const group = groupOf(event);
+    // Its attempts count like all others, for they are load and money; no caller asked for it.
+    if (event.shadowOf !== undefined) {
+      this.#shadows.add(1, [group, outcome]);
+      return;
+    }
+    if (event.experiment) this.#variants.add(1, [event.experiment.name, event.experiment.variant, outcome]);
     this.#requests.add(1, [operation, group, outcome, code, ...this.#principals.of(event.principal)]);
     this.#durations.observe(durationMs / 1_000, [operation, group, outcome]);
     if (ttftMs !== undefined) this.#firstTokens.observe(ttftMs / 1_000, [group]);

@@ -51,7 +51,8 @@ interface OpenAttempt {
 interface OpenRequest {
   readonly span: TelemetrySpan;
   readonly context: TelemetryContext;
-  attempt: OpenAttempt | undefined;
+  /** One, or an attempt and its hedge. */
+  readonly attempts: OpenAttempt[];
   lastMs: number;
 }
 
@@ -99,10 +100,11 @@ export class SpanTree {
   /** Adds what ties the upstream's own spans to that of the attempt. */
   inject({ requestId, attempt }: AttemptEvent, names: readonly TraceHeader[], headers: Map<string, string>): void {
     const open = this.#requests.get(requestId);
-    if (open?.attempt?.number !== attempt) return;
+    const opened = open && attemptOf(open, attempt);
+    if (!opened) return;
     const { api } = this.#options;
     const carrier: Record<string, string> = {};
-    api.propagation.inject(api.trace.setSpan(open.context, open.attempt.span), carrier);
+    api.propagation.inject(api.trace.setSpan(open.context, opened.span), carrier);
     // Propagators may write what they like; only these go out (S42), and none that could not be sent.
     for (const name of names) {
       const value = Object.hasOwn(carrier, name) ? carrier[name] : undefined;
@@ -122,7 +124,7 @@ export class SpanTree {
       },
       parent,
     );
-    const open = { span, context: api.trace.setSpan(parent, span), attempt: undefined, lastMs: startMs };
+    const open = { span, context: api.trace.setSpan(parent, span), attempts: [], lastMs: startMs };
     this.#requests.set(event.requestId, open);
     return open;
   }
@@ -136,16 +138,17 @@ export class SpanTree {
       { kind: SPAN_KIND.client, startTime: timeOf(event.at), attributes: defined(dialect.attemptStarted(event)) },
       open.context,
     );
-    this.#endServed(open);
-    open.attempt = { number: event.attempt, span, startedMs: event.at, endedMs: undefined };
+    // One that only waited has not served the request after all.
+    for (const attempt of [...open.attempts]) if (attempt.endedMs !== undefined) this.#endAttemptSpan(open, attempt);
+    open.attempts.push({ number: event.attempt, span, startedMs: event.at, endedMs: undefined });
   }
 
   #endAttempt(event: AttemptEvent): void {
     const cooled = this.#cooled?.deployment === event.deployment ? this.#cooled : undefined;
     this.#cooled = undefined;
     const open = this.#requests.get(event.requestId);
-    const attempt = open?.attempt;
-    if (!open || attempt?.number !== event.attempt) return;
+    const attempt = open && attemptOf(open, event.attempt);
+    if (!attempt) return;
     const { span, startedMs } = attempt;
     const endMs = startedMs + (event.durationMs ?? 0);
     open.lastMs = Math.max(open.lastMs, endMs);
@@ -157,18 +160,14 @@ export class SpanTree {
       }
       if (isError(event)) span.setStatus({ code: STATUS_ERROR, message: event.code ?? event.errorClass ?? "error" });
     }
-    if (this.#options.awaitsContent && event.outcome === "ok") {
-      attempt.endedMs = endMs;
-      return;
-    }
-    open.attempt = undefined;
-    span.end(timeOf(endMs));
+    attempt.endedMs = endMs;
+    if (!this.#options.awaitsContent || event.outcome !== "ok") this.#endAttemptSpan(open, attempt);
   }
 
   #noteFirstToken({ requestId, attempt, at, ttftMs }: FirstTokenEvent): void {
     const open = this.#requests.get(requestId);
-    if (open?.attempt?.number !== attempt) return;
-    open.attempt.span.addEvent("gen_ai.first_token", { "switchyard.ttft_ms": ttftMs }, timeOf(at));
+    const opened = open && attemptOf(open, attempt);
+    opened?.span.addEvent("gen_ai.first_token", { "switchyard.ttft_ms": ttftMs }, timeOf(at));
   }
 
   #noteFallback({ requestId, from, to, chain, code, at }: FallbackEvent): void {
@@ -188,7 +187,8 @@ export class SpanTree {
     // A request that was refused at the door has no beginning of its own.
     const open = this.#requests.get(event.requestId) ?? this.#begin(event, event.at - event.durationMs);
     this.#requests.delete(event.requestId);
-    const { span, attempt } = open;
+    const { span } = open;
+    const attempt = open.attempts.at(-1);
     try {
       const { attemptServed } = this.#options.dialect;
       if (attempt?.span.isRecording() && attemptServed) {
@@ -202,17 +202,19 @@ export class SpanTree {
       }
     } finally {
       // A function of the operator's that breaks costs the content, not the spans.
-      this.#endServed(open);
+      for (const left of [...open.attempts]) this.#endAttemptSpan(open, left);
       span.end(timeOf(Math.max(open.lastMs, event.at)));
     }
   }
 
-  #endServed(open: OpenRequest): void {
-    const { attempt } = open;
-    if (!attempt) return;
-    open.attempt = undefined;
+  #endAttemptSpan(open: OpenRequest, attempt: OpenAttempt): void {
+    open.attempts.splice(open.attempts.indexOf(attempt), 1);
     attempt.span.end(timeOf(attempt.endedMs ?? open.lastMs));
   }
+}
+
+function attemptOf({ attempts }: OpenRequest, number: number): OpenAttempt | undefined {
+  return attempts.find((attempt) => attempt.number === number);
 }
 
 /** The upstream failed: neither the caller's leaving nor a guard's refusal. */

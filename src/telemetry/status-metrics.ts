@@ -1,10 +1,12 @@
 import type { DeploymentStatus, RouterStatus } from "../router/status.js";
+import type { HedgeStatus } from "../routing/hedging/group-hedging.js";
 import { type MetricValue, ReadFamily, type RegisteredMetric } from "./metric-family.js";
 
 type Labels = MetricValue["labels"];
 type Read = (status: RouterStatus) => readonly MetricValue[];
 
 const NO_LABELS: Labels = {};
+const PRIORITIES = ["interactive", "batch"] as const;
 const STATES = ["closed", "open", "half-open"] as const;
 
 const one = (value: number, labels: Labels = NO_LABELS): MetricValue[] => [{ value, labels }];
@@ -57,6 +59,10 @@ export function statusMetrics(prefix: string, statusOf: () => RouterStatus | und
         ),
       aggregator,
     );
+  const hedges = (name: string, help: string, read: (hedge: HedgeStatus) => number) =>
+    family("counter", name, help, ({ groups }) =>
+      groups.flatMap(({ name: group, hedge }) => (hedge ? one(read(hedge), { group }) : [])),
+    );
 
   return [
     gauge("requests_in_flight", "Requests that have not ended.", ({ inFlight }) => one(inFlight)),
@@ -67,6 +73,23 @@ export function statusMetrics(prefix: string, statusOf: () => RouterStatus | und
     gauge("draining", "1 while the router closes.", ({ isDraining }) => one(flag(isDraining)), "max"),
     gauge("events_queued", "Events on their way to observers.", ({ queuedEvents }) => one(queuedEvents)),
     family("counter", "events_dropped_total", "Events that no observer got.", (status) => one(status.droppedEvents)),
+    gauge("queue_length", "Requests that wait for a free slot.", ({ groups }) =>
+      groups.flatMap(({ name, queued }) =>
+        PRIORITIES.map((priority) => ({ value: queued[priority], labels: { group: name, priority } })),
+      ),
+    ),
+    gauge("sink_queued", "Records that wait for a sink, or are on their way to it.", ({ sinks }) =>
+      sinks.map(({ name, queued }) => ({ value: queued, labels: { sink: name } })),
+    ),
+    family("counter", "sink_delivered_total", "Records that a sink took.", ({ sinks }) =>
+      sinks.map(({ name, delivered }) => ({ value: delivered, labels: { sink: name } })),
+    ),
+    family(
+      "counter",
+      "sink_dropped_total",
+      "Records that were lost, because a sink was full, failed or refused them.",
+      ({ sinks }) => sinks.map(({ name, dropped }) => ({ value: dropped, labels: { sink: name } })),
+    ),
 
     perDeployment("deployment_available", "1 where a deployment may be used now.", ({ availability }, labels) =>
       one(flag(availability === "available"), labels),
@@ -90,6 +113,8 @@ export function statusMetrics(prefix: string, statusOf: () => RouterStatus | und
       ({ successRate }, labels) => one(successRate, labels),
       "max",
     ),
+    hedges("hedges_total", "Second attempts that were sent beside slow ones.", ({ sent }) => sent),
+    hedges("hedges_won_total", "Of these, the ones that answered first.", ({ won }) => won),
     gauge("group_retry_budget", "Retries that could be made now.", ({ groups }) =>
       groups.map(({ name, retryBudget }) => ({ value: retryBudget, labels: { group: name } })),
     ),

@@ -245,6 +245,36 @@ describe("jsonSchema", () => {
   });
 
   it.each([
+    ["tags", { tags: ["eu"] }],
+    ["region", { region: "eu" }],
+    ["deployment", { deployment: "b" }],
+  ])("repairs only where the caller lets the request go, by %s", async (_, require) => {
+    const [elsewhere, allowed] = [await open.upstream(), await open.upstream(whole('{"n":"one"}'), whole(GOOD))];
+    elsewhere.always(whole(GOOD));
+    const here = { ...deploymentOf(allowed, "b"), tags: ["eu"], region: "eu" };
+    const router = open.router({
+      models: { chat: { deployments: [deploymentOf(elsewhere, "a"), here], retries: 0, strategy: "round-robin" } },
+      plugins: [jsonSchema({ schema: SCHEMA, repair: true })],
+    });
+    const reply = await router.chat.completions.create(ask("How many?"), { require });
+    expect(reply.choices[0]?.message.content).toBe(GOOD);
+    expect([elsewhere.requestCount, allowed.requestCount]).toEqual([0, 2]);
+  });
+
+  it("repairs with the caller's own fallbacks, and no others", async () => {
+    const [first, second] = [await open.upstream(whole('{"n":"one"}'), error(500)), await open.upstream()];
+    second.always(whole(GOOD));
+    const models = {
+      chat: { deployments: [deploymentOf(first, "a")], retries: 0, fallbacks: ["other"] },
+      other: { deployments: [deploymentOf(second, "b")], retries: 0 },
+    };
+    const router = open.router({ models, plugins: [jsonSchema({ schema: SCHEMA, repair: true })] });
+    const refusal = await rejection(router.chat.completions.create(ask("How many?"), { fallbacks: [] }));
+    expect(refusal).toMatchObject({ code: "content_policy_violation" });
+    expect([first.requestCount, second.requestCount]).toEqual([2, 0]);
+  });
+
+  it.each([
     ["is wrong again", whole('{"n":"two"}')],
     ["does not come", error(500)],
     ["does not come in time", silence()],

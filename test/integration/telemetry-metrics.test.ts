@@ -2,10 +2,10 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { AggregatorRegistry, Registry } from "prom-client";
 import { afterEach, describe, expect, it } from "vitest";
-import { createHandler } from "../../src/http/index.js";
-import type { Plugin } from "../../src/plugins/plugin.js";
-import { type PrometheusOptions, prometheus } from "../../src/telemetry/index.js";
-import { error, reply, stream } from "../../src/testing/index.js";
+import { createHandler, type HandlerOptions } from "../../src/http/index.js";
+import type { Plugin, Principal } from "../../src/plugins/plugin.js";
+import { type PrometheusOptions, prometheus, webhook } from "../../src/telemetry/index.js";
+import { error, reply, silence, stream } from "../../src/testing/index.js";
 import { type NodeServer, nodeServer } from "../support/node-server.js";
 import { openedForEachTest } from "../support/opened.js";
 import { checkRules, describeWithPrometheus, promtool, startPrometheus } from "../support/prometheus-server.js";
@@ -45,6 +45,50 @@ async function busyRouter(options: Partial<PrometheusOptions> = {}, more: readon
 }
 
 describe("prometheus", () => {
+  it("tells who waits for a slot, and which sinks lose records", async () => {
+    const slow = await open.upstream();
+    slow.always(silence());
+    const registry = new Registry();
+    const full = webhook({
+      url: "https://hooks.example.com",
+      transport: {
+        send: () => ({ response: new Promise(() => {}), cancel() {} }),
+        bufferedBytes: 0,
+        close: async () => {},
+      },
+      maxQueued: 1,
+      batchSize: 1,
+      attempts: "none",
+    });
+    const router = open.router({
+      models: { chat: [deploymentOf(slow, "slow", { maxParallel: 1 })] },
+      plugins: [prometheus({ registry }), full],
+    });
+    await rejection(router.chat.completions.create(ask("unknown")));
+    // Of the first record the delivery has begun: one more may wait.
+    await told();
+    for (let count = 0; count < 3; count++) await rejection(router.chat.completions.create(ask("unknown")));
+    const leave = new AbortController();
+    const requests = [1, 2, 3].map((count) =>
+      rejection(
+        router.chat.completions.create(ask(), {
+          signal: leave.signal,
+          priority: count === 3 ? "batch" : "interactive",
+        }),
+      ),
+    );
+    await told();
+    const text = await registry.metrics();
+    expect(text).toContain('switchyard_queue_length{group="chat",priority="interactive"} 1\n');
+    expect(text).toContain('switchyard_queue_length{group="chat",priority="batch"} 1\n');
+    expect(text).toContain('switchyard_sink_queued{sink="webhook"} 2\n');
+    expect(text).toContain('switchyard_sink_dropped_total{sink="webhook"} 2\n');
+    expect(text).toContain('switchyard_sink_delivered_total{sink="webhook"} 0\n');
+    expect(router.status().sinks).toEqual([{ name: "webhook", queued: 2, delivered: 0, dropped: 2 }]);
+    leave.abort();
+    await Promise.all(requests);
+  });
+
   it("counts requests, upstream calls, tokens, cost, fallbacks and cooldowns", async () => {
     const { text } = await busyRouter();
     for (const line of [
@@ -57,6 +101,7 @@ describe("prometheus", () => {
       'switchyard_request_first_token_seconds_count{group="chat"} 1',
       'switchyard_attempt_inter_token_seconds_count{group="backup",deployment="good",provider="openai-compatible"} 1',
       "switchyard_requests_in_flight 0",
+      'switchyard_queue_length{group="chat",priority="interactive"} 0',
       'switchyard_deployment_available{group="chat",deployment="broken",provider="openai-compatible"} 0',
       'switchyard_deployment_available{group="backup",deployment="good",provider="openai-compatible"} 1',
       'switchyard_deployment_breaker{group="chat",deployment="broken",provider="openai-compatible",state="open"} 1',
@@ -137,10 +182,11 @@ describe("GET /metrics", () => {
     if (apiKey !== "scraper") throw new Error("unknown");
     return { user: "scraper" };
   };
+  const authorizeMetrics = (request: { apiKey: string | undefined }) => authenticate(request).user === "scraper";
 
-  it("answers with the registry's page, for those whom `authenticate` lets in", async () => {
+  it("answers with the registry's page, for those whom `authorizeMetrics` lets in", async () => {
     const { router } = await busyRouter();
-    const { fetch: serve } = createHandler(router, { authenticate });
+    const { fetch: serve } = createHandler(router, { authenticate, authorizeMetrics });
     const get = (headers: Record<string, string>) => serve(new Request("http://host/v1/metrics", { headers }));
     expect((await get({})).status).toBe(401);
     const response = await get({ authorization: "Bearer scraper" });
@@ -154,6 +200,27 @@ describe("GET /metrics", () => {
     expect(posted.status).toBe(405);
   });
 
+  it("S11: a key that may use models may not read the metrics of all tenants", async () => {
+    const { router } = await busyRouter();
+    const get = async (options: HandlerOptions, apiKey: string, principal?: Principal) => {
+      const { fetch: serve } = createHandler(router, options);
+      const request = new Request("http://host/v1/metrics", { headers: { "x-api-key": apiKey } });
+      const response = await serve(request, { principal });
+      const body = (await response.json().catch(() => ({}))) as { error?: { code?: string } };
+      return [response.status, body.error?.code];
+    };
+    const denied = [403, "permission_denied"];
+    expect(await get({ authenticate }, "scraper")).toEqual(denied);
+    expect(await get({}, "any", { user: "ann" })).toEqual(denied);
+    expect(await get({ authorizeMetrics: () => false }, "any")).toEqual(denied);
+    expect(await get({ authorizeMetrics: async () => false }, "any")).toEqual(denied);
+    // Forgetting to return is no grant.
+    expect(await get({ authorizeMetrics: (() => {}) as never }, "any")).toEqual(denied);
+    expect(await get({ authorizeMetrics: (() => "yes") as never }, "any")).toEqual(denied);
+    expect(await get({ authorizeMetrics }, "other")).toEqual([401, "invalid_api_key"]);
+    expect(await get({}, "any")).toEqual([200, undefined]);
+  });
+
   it("is not there without the plugin", async () => {
     const router = open.router({ models: { chat: [{ provider: "simulated", model: "any" }] } });
     const response = await createHandler(router).fetch(new Request("http://host/v1/metrics"));
@@ -164,12 +231,12 @@ describe("GET /metrics", () => {
     it("has metrics and alert rules that promtool accepts", async () => {
       const { text } = await busyRouter({ labels: ["team", "organization"] });
       expect(promtool(["check", "metrics"], text)).toBe("");
-      expect(promtool(["check", "rules", RULES])).toContain("SUCCESS: 11 rules found");
+      expect(promtool(["check", "rules", RULES])).toContain("SUCCESS: 13 rules found");
     });
 
     it("is scraped, and every expression of alerts and dashboard is one", { timeout: 60_000 }, async () => {
       const { router, text } = await busyRouter();
-      server = await nodeServer(createHandler(router, { authenticate }).node);
+      server = await nodeServer(createHandler(router, { authenticate, authorizeMetrics }).node);
       const scraper = await startPrometheus({
         target: new URL(server.origin).host,
         path: "/v1/metrics",

@@ -130,6 +130,33 @@ describe("openTelemetry", () => {
     expect(everything).not.toContain("Hello");
   });
 
+  it("keeps an attempt and the hedge beside it apart", async () => {
+    const [first, second] = [await open.upstream(), await open.upstream()];
+    const hedge = { minDelayMs: 20, windowSize: 10, minSamples: 1 };
+    const router = open.router({
+      models: { chat: { hedge, deployments: inOrder(first, second) } },
+      plugins: [openTelemetry({ api, tracer })],
+    });
+    const streamed = async () =>
+      deliver(await router.chat.completions.create({ model: "chat", messages: HELLO, stream: true }));
+    await streamed();
+    exporter.reset();
+    first.next(reply({ delayMs: 60_000 }));
+    await streamed();
+    const attempts = exporter.getFinishedSpans().filter(({ attributes }) => "switchyard.attempt" in attributes);
+    expect(
+      attempts.map(({ attributes, events }) => [
+        attributes["switchyard.attempt"],
+        attributes["switchyard.attempt.hedge"],
+        attributes["switchyard.attempt.outcome"],
+        events.map(({ name }) => name),
+      ]),
+    ).toEqual([
+      [1, undefined, "cancelled", []],
+      [2, true, "ok", ["gen_ai.first_token"]],
+    ]);
+  });
+
   it("hands the attempt's span to the upstream, and baggage only where that is wanted", async () => {
     const upstream = await open.upstream(reply({ text: "Hi" }), reply({ text: "Hi" }), reply({ text: "Hi" }));
     const baggage = api.propagation.createBaggage({ customer: { value: "acme" } });

@@ -165,7 +165,9 @@ export function jsonSchema(options: JsonSchemaOptions): Plugin<AskedRouter> {
     if (!validator || !body) return undefined;
     try {
       const deadlineMs = timeoutMs ?? REPAIR_TIMEOUT_MS;
-      const answer = await own.ask(body, { signal, principal: request.principal, deadlineMs });
+      // Where the first answer may not come from, the second may not either.
+      const { principal, require, fallbacks } = request;
+      const answer = await own.ask(body, { signal, principal, require, fallbacks, deadlineMs });
       return wrongIn(answer, validator) ? undefined : answer;
     } catch {
       return undefined;

@@ -1,7 +1,7 @@
 import { routerError } from "../../errors/router-error.js";
 import { randomId, systemRandom } from "../../internal/random.js";
 import type { ChatCompletion, ChatRequest } from "../../protocol/chat.js";
-import type { Plugin, PluginRequest, Principal } from "../plugin.js";
+import type { DeploymentRequirement, Plugin, PluginRequest, Principal } from "../plugin.js";
 
 /** What a guardrail that asks a model needs of the router that it is a plugin of. */
 export interface AskedRouter {
@@ -15,6 +15,8 @@ export interface AskedRouter {
           readonly tags: readonly string[];
           readonly metadata: Readonly<Record<string, string>>;
           readonly principal?: Principal | undefined;
+          readonly require?: DeploymentRequirement | undefined;
+          readonly fallbacks?: readonly string[] | undefined;
           readonly cache: false;
         },
       ): PromiseLike<ChatCompletion>;
@@ -25,6 +27,14 @@ export interface AskedRouter {
 /** The model that a guardrail asked gave no answer that counts. Says nothing of why: that may quote a request (S18). */
 export class AskFailedError extends Error {
   override readonly name = "AskFailedError";
+}
+
+interface AskOptions {
+  readonly signal: AbortSignal;
+  readonly principal: Principal | undefined;
+  readonly require?: DeploymentRequirement | undefined;
+  readonly fallbacks?: readonly string[] | undefined;
+  readonly deadlineMs: number;
 }
 
 /** Of a request that a guardrail makes: by this its own guardrail knows it. */
@@ -59,13 +69,13 @@ export class OwnRequests {
 
   /**
    * Asks a group once.
-   * @param principal - Who is charged; `undefined`: nobody but the host.
+   * @param asked - `principal`: who is charged; `undefined`: nobody but the host. `require`, `fallbacks`: where it may go.
    * @returns what the first choice says.
    * @throws {AskFailedError} there is no such answer.
    */
   async ask(
     body: ChatRequest & { readonly stream?: false | undefined },
-    { signal, principal, deadlineMs }: { signal: AbortSignal; principal: Principal | undefined; deadlineMs: number },
+    { signal, principal, require, fallbacks, deadlineMs }: AskOptions,
   ): Promise<string> {
     const mark = randomId(systemRandom, "own_");
     this.#marks.add(mark);
@@ -76,6 +86,8 @@ export class OwnRequests {
         tags: [this.#tag],
         metadata: { [METADATA_KEY]: mark },
         ...(principal && { principal }),
+        ...(require && { require }),
+        ...(fallbacks && { fallbacks }),
         cache: false,
       });
       const choice = reply?.choices[0];

@@ -60,7 +60,12 @@ export function accountsOf(
 ): readonly ScopedAccount[] {
   return valuesOf(request, by)
     .filter(({ value }) => matches(value))
-    .map(({ of, value }) => ({ key: keyOf(of, value), scope: `${of} ${JSON.stringify(value)}` }));
+    .map(({ of, value }) => accountOf(of, value));
+}
+
+/** @param of - What the value names: `user`. */
+export function accountOf(of: string, value: string): ScopedAccount {
+  return { key: keyOf(of, value), scope: `${of} ${JSON.stringify(value)}` };
 }
 
 /** From the innermost level to the outermost. */

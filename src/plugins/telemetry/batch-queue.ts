@@ -1,13 +1,5 @@
 import type { Clock, Timer } from "../../internal/clock.js";
-
-/** What becomes of records, in numbers. */
-export interface SinkView {
-  /** Waiting, or on their way. */
-  readonly queued: number;
-  readonly delivered: number;
-  /** Lost: the sink was full, failed too often, or refused them. */
-  readonly dropped: number;
-}
+import type { SinkView } from "../plugin.js";
 
 export interface BatchQueueOptions {
   readonly clock: Clock;

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { type Clock, systemClock } from "../../internal/clock.js";
 import { pluginNameSchema } from "../options.js";
 import { parseOwnOptions } from "../own-options.js";
+import { sinkView } from "../plugin.js";
 import { BatchQueue } from "./batch-queue.js";
 import { type RecordOptions, recordFields, recordPlugin } from "./record-plugin.js";
 import { RotatingFile } from "./rotating-file.js";
@@ -72,6 +73,7 @@ export function jsonLines(options: JsonLinesOptions): SinkPlugin {
       if (queue.push(JSON.stringify(record)) > 0) throw new Error("the file does not keep up");
     }),
     view: () => queue.view(),
+    [sinkView]: () => queue.view(),
     close: () => queue.close(),
   };
 }

@@ -47,6 +47,11 @@ interface RecordBase extends UsageFields {
   readonly team: string | undefined;
   readonly organization: string | undefined;
   readonly tags: readonly string[] | undefined;
+  /** The experiment that the request took part in, and the variant that it got. */
+  readonly experiment: string | undefined;
+  readonly variant: string | undefined;
+  /** The request is a copy for a group's `shadow`, of the request with this id. */
+  readonly shadowOf: string | undefined;
   readonly deployment: string | undefined;
   readonly provider: string | undefined;
   readonly durationMs: number;
@@ -84,6 +89,9 @@ export interface AttemptTelemetry extends RecordBase {
   readonly isStreaming: boolean;
   /** 1 for the first attempt of the request. */
   readonly attempt: number;
+  /** It was sent beside another one that took unusually long to begin. */
+  readonly isHedge: boolean;
+  readonly resumed: boolean;
   /** The group that it was made in. */
   readonly attemptGroup: string;
   readonly upstreamModel: string;
@@ -153,6 +161,8 @@ export function attemptRecord(event: AttemptEvent): AttemptTelemetry {
     ...whoAndWhat(event, durationMs),
     isStreaming: event.isStreaming,
     attempt: event.attempt,
+    isHedge: event.isHedge,
+    resumed: event.resumed,
     attemptGroup: event.attemptGroup,
     deployment: event.deployment,
     provider: event.provider,
@@ -200,6 +210,9 @@ function whoAndWhat(event: SettledEvent | AttemptEvent, durationMs: number) {
     team: principal?.team,
     organization: principal?.organization,
     tags: filled(event.tags),
+    experiment: event.experiment?.name,
+    variant: event.experiment?.variant,
+    shadowOf: event.shadowOf,
   };
 }
 

@@ -9,8 +9,8 @@ import { checkedHeaders, headerProblem } from "../../transport/headers.js";
 import type { Transport } from "../../transport/transport.js";
 import { pluginNameSchema } from "../options.js";
 import { parseOwnOptions } from "../own-options.js";
-import type { Plugin } from "../plugin.js";
-import { BatchQueue, type SinkView } from "./batch-queue.js";
+import { type Plugin, type SinkView, sinkView } from "../plugin.js";
+import { BatchQueue } from "./batch-queue.js";
 import { type RecordOptions, recordFields, recordPlugin } from "./record-plugin.js";
 import { RECORD_VERSION } from "./records.js";
 import { secretProblem, WebhookSigner } from "./webhook-signature.js";
@@ -118,6 +118,7 @@ export function webhook(options: WebhookOptions): SinkPlugin {
       if (queue.push(JSON.stringify(record)) > 0) throw new Error("the webhook does not keep up");
     }),
     view: () => queue.view(),
+    [sinkView]: () => queue.view(),
     async close() {
       await queue.close();
       if (!settings.transport) await transport.close();

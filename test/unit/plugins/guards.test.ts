@@ -19,8 +19,8 @@ function aLease(endings: string[], name: string): Lease {
 /** Anything may come back from plugins that are written in JavaScript. */
 const junk = (value: unknown) => value as never;
 
-async function failure(work: Promise<unknown>): Promise<RouterError> {
-  const error: unknown = await work.then(
+async function failure(work: unknown): Promise<RouterError> {
+  const error: unknown = await Promise.resolve(work).then(
     () => undefined,
     (thrown: unknown) => thrown,
   );
@@ -103,8 +103,9 @@ describe("what guards see", () => {
     const facts = { ...someFacts({ principal, metadata, tags }), apiKey: "sk-2" };
     await runner.beforeRequest(runner.guard(facts, aChatBody()));
     const view = seen[0]!; // the guard ran
-    expect(Object.keys(view).sort()).toEqual(
-      "answerScope cache id identity operation isStreaming model group principal tags metadata depth body signal"
+    const shown = [...Object.keys(view), ...Object.getOwnPropertyNames(Object.getPrototypeOf(view))];
+    expect(shown.sort()).toEqual(
+      "answerScope cache id identity operation isStreaming model group principal tags metadata depth body signal require fallbacks constructor"
         .split(" ")
         .sort(),
     );
@@ -473,8 +474,8 @@ describe("R7: a guard that breaks or hangs", () => {
     ["hangs", forever, 2_000, /it took longer than 2000 ms\.$/],
   ];
   const steps = {
-    reserve: (runner: Runner, request: Request) => runner.reserve(request),
-    beforeRequest: (runner: Runner, request: Request) => runner.beforeRequest(request),
+    reserve: async (runner: Runner, request: Request) => runner.reserve(request),
+    beforeRequest: async (runner: Runner, request: Request) => runner.beforeRequest(request),
     beforeAttempt: (runner: Runner, request: Request) => runner.beforeAttempt(request, attempt),
     afterReply: (runner: Runner, request: Request) => runner.afterReply(request, aReply()),
   };
@@ -624,7 +625,7 @@ describe("reserve", () => {
       const endings: string[] = [];
       const late = deferred<Lease>();
       const { runner, clock } = aRunner({ name: "p", failure: policy, reserve: () => late.promise });
-      await clock.runUntil(runner.reserve(runner.guard(someFacts(), aChatBody())).catch(() => {}));
+      await clock.runUntil(Promise.resolve(runner.reserve(runner.guard(someFacts(), aChatBody()))).catch(() => {}));
       late.resolve(aLease(endings, "late"));
       await clock.advance(1);
       expect(endings).toEqual(["late released"]);
@@ -705,7 +706,7 @@ describe("reserve", () => {
         const abort = new AbortController();
         if (end === "abort") clock.schedule(50, () => abort.abort(new Error("left")));
         const request = runner.guard(someFacts({ signal: abort.signal }), aChatBody());
-        const reservations = await clock.runUntil(runner.reserve(request).catch(() => undefined));
+        const reservations = await clock.runUntil(Promise.resolve(runner.reserve(request)).catch(() => undefined));
         if (end === "settle" || end === "both") reservations?.leases.settle(someUsage());
         reservations?.leases.release();
         await clock.runAll();

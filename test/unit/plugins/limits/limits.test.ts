@@ -141,14 +141,14 @@ describe("budget", () => {
   });
 
   it("names every problem of its options", () => {
-    expect(
-      problems(() => budget({ by: "deployment", limitUsd: -1, period: "year", reserv: "expected" } as never)),
-    ).toEqual({
-      "budget.by": "expected one of key, user, team, organization, principal, model, tag",
-      "budget.limitUsd": "expected 0 at least",
-      "budget.period": 'expected "day", "week", "month", "total", or hours or days such as "24h"',
-      "budget.reserv": 'unknown option; did you mean "reserve"?',
-    });
+    expect(problems(() => budget({ by: "planet", limitUsd: -1, period: "year", reserv: "expected" } as never))).toEqual(
+      {
+        "budget.by": "expected one of key, user, team, organization, principal, model, tag, deployment",
+        "budget.limitUsd": "expected 0 at least",
+        "budget.period": 'expected "day", "week", "month", "total", or hours or days such as "24h"',
+        "budget.reserv": 'unknown option; did you mean "reserve"?',
+      },
+    );
     expect(problems(() => budget({ by: "user", limitUsd: Number.POSITIVE_INFINITY }))).toHaveProperty(
       "budget.limitUsd",
     );
@@ -158,6 +158,25 @@ describe("budget", () => {
       "budget.reserve": "is for hard budgets: a soft one holds nothing",
       "budget.onStoreFailure": 'is always "open" for soft budgets, which refuse nothing',
     });
+    expect(problems(() => budget({ by: "user", limitUsd: 1, cut: true }))).toEqual({
+      "budget.cut": 'is for `reserve: "expected"`: otherwise no answer outgrows the budget',
+    });
+    expect(problems(() => budget({ by: "deployment", limitUsd: 1, reserve: "expected", cut: true }))).toEqual({
+      "budget.reserve": 'is always "upper-bound" for deployments',
+    });
+  });
+
+  it("states budgets of deployments instead of claims", () => {
+    const plugin = budget({ by: "deployment", match: "azure-*", limitUsd: 5, period: "day", name: "azure" });
+    const of = (id: string) =>
+      plugin.deploymentLimits?.({ id, provider: "p", model: "m", tags: [], region: undefined });
+    expect(of("azure-1")).toMatchObject({
+      budgets: [
+        { kind: "budget", key: "azure/deployment:azure-1", scope: 'deployment "azure-1"', limitUsd: 5, period: "day" },
+      ],
+    });
+    expect(of("openai")).toBeUndefined();
+    expect(claims(plugin)).toBeUndefined();
   });
 });
 

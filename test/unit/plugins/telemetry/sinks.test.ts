@@ -12,7 +12,6 @@ import { records } from "../../../../src/plugins/telemetry/record-plugin.js";
 import type { TelemetryRecord } from "../../../../src/plugins/telemetry/records.js";
 import { RotatingFile } from "../../../../src/plugins/telemetry/rotating-file.js";
 import { type WebhookOptions, webhook } from "../../../../src/plugins/telemetry/webhook.js";
-import { Router } from "../../../../src/router/router.js";
 import { virtualClock } from "../../../../src/testing/virtual-clock.js";
 import type { Transport, TransportRequest } from "../../../../src/transport/transport.js";
 import { anAttemptEvent, aSettledEvent } from "../../../support/plugin-fixtures.js";
@@ -175,40 +174,6 @@ describe("webhook", () => {
     expect(clock.now()).toBeLessThanOrEqual(4_001);
     expect(cancelled()).toBe(1);
     expect(plugin.view()).toEqual({ queued: 0, delivered: 0, dropped: 40 });
-  });
-
-  it("R25: a receiver that hangs adds nothing to a request: not a timer's wait, not a turn", async () => {
-    const turnsOf = async (plugins: readonly Plugin[]) => {
-      const clock = virtualClock();
-      const router = new Router({
-        models: { chat: [{ provider: "simulated", model: "any" }] },
-        plugins: [...plugins],
-        clock,
-      });
-      let isDone = false;
-      const turns: number[] = [];
-      for (let count = 0; count < 3; count++) {
-        isDone = false;
-        const answer = router.chat.completions
-          .create({ model: "chat", messages: [{ role: "user", content: "Hi" }] })
-          .then(() => (isDone = true));
-        let steps = 0;
-        for (; !isDone && steps < 10_000; steps++) await Promise.resolve();
-        turns.push(isDone ? steps : Number.NaN);
-        await clock.runUntil(answer);
-      }
-      const waitedMs = clock.now();
-      void router.close({ drainMs: 0 });
-      await clock.advance(20_000);
-      return { turns, waitedMs };
-    };
-    const { transport } = scriptedTransport("hang");
-    const hanging = webhook({ url: "https://hooks.example.com", transport, clock: virtualClock() });
-    const never = records(() => new Promise(() => {}));
-    // Promise jobs that a request takes, counted one by one: the same with and without.
-    const without = await turnsOf([]);
-    expect(without.turns.every((steps) => steps > 0 && steps < 1_000)).toBe(true);
-    expect(await turnsOf([hanging, never])).toEqual(without);
   });
 
   it("refuses wrong options, and quotes no secret", () => {
