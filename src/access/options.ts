@@ -210,7 +210,10 @@ function impliedOrganization(
     if (entry) return entry;
     isKnown = false;
     // One that is wrong itself has been reported.
-    if (!Object.hasOwn(raw[level], id)) issues.addUnknownName([...at, ...path], level, id, Object.keys(raw[level]));
+    if (!Object.hasOwn(raw[level], id)) {
+      // Unlisted: there may be thousands, and not all are everybody's to see.
+      issues.addUnknownName([...at, ...path], level, id, Object.keys(raw[level]), false);
+    }
     return undefined;
   };
   named("organization", fields.organization, "organization");

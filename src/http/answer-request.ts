@@ -1,6 +1,7 @@
 import { routerError } from "../errors/router-error.js";
 import { type MetricsPage, metricsText, type Principal } from "../plugins/plugin.js";
 import type { ModelList } from "../protocol/models.js";
+import type { RelayPiece } from "../providers/provider.js";
 import {
   type AnswerStream,
   answerCall,
@@ -9,7 +10,7 @@ import {
   type RequestCacheOptions,
 } from "../router/call.js";
 import type { InputLimits } from "../router/input-limits.js";
-import { authenticateRequest } from "./authenticate.js";
+import { authenticateRequest, checkMetricsGrant } from "./authenticate.js";
 import { checkBodyHeaders, parseBody } from "./body.js";
 import { cacheOptionsOf } from "./cache-control.js";
 import type { BodyLimits, HttpRequest } from "./http-request.js";
@@ -57,10 +58,13 @@ export async function answerRequest(
 
     let { principal } = request;
     const { authenticate, authenticateTimeoutMs, clock } = core.settings;
+    if (route.name === "metrics") {
+      await checkMetricsGrant(core.settings, request, clock, authenticateTimeoutMs);
+      return await metricsPage(core.router);
+    }
     if (!principal && authenticate) {
       principal = await authenticateRequest(authenticate, request, route.name, clock, authenticateTimeoutMs);
     }
-    if (route.name === "metrics") return await metricsPage(core.router);
     if (route.name === "models.list") return jsonReply(await core.router.models.list({ principal }));
     if (route.name === "models.retrieve") return await retrieveModel(core.router, route.modelId, principal);
 
@@ -75,9 +79,9 @@ export async function answerRequest(
       cancellation: request.cancellation,
     });
     return answer.kind === "stream"
-      ? // `form: "text"` asks for texts.
-        eventsReply(answer.stream as AnswerStream<string>, answer.routing)
-      : jsonReply(answer.reply, answer.routing);
+      ? // `form: "text"` asks for what a relay writes.
+        eventsReply(answer.stream as AnswerStream<RelayPiece>, answer.facts ?? answer.routing)
+      : jsonReply(answer.reply, answer.facts ?? answer.routing);
   } catch (error) {
     return request.isGone ? undefined : errorReply(error);
   }

@@ -23,6 +23,43 @@ export interface AuthenticateRequest<Route extends string = RouteName> {
 
 export type Authenticate = (request: AuthenticateRequest) => Principal | Promise<Principal>;
 
+/** May whoever calls read the metrics? Only `true` says so. */
+export type AuthorizeMetrics = (request: AuthenticateRequest) => boolean | Promise<boolean>;
+
+/**
+ * The metrics tell about all tenants: they need a word of the host's own, for a key that may use models says nothing about
+ * them. Where nobody is told apart, there is nobody to keep out.
+ *
+ * @throws {RouterError} `permission_denied`; `invalid_api_key` where `authorizeMetrics` threw.
+ */
+export async function checkMetricsGrant(
+  {
+    authorizeMetrics,
+    authenticate,
+  }: {
+    readonly authorizeMetrics: AuthorizeMetrics | undefined;
+    readonly authenticate: Authenticate | undefined;
+  },
+  request: HttpRequest,
+  clock: Clock,
+  timeoutMs: number,
+): Promise<void> {
+  if (!authorizeMetrics) {
+    if (!authenticate && !request.principal) return;
+    throw routerError("permission_denied", { message: NO_METRICS_GRANT });
+  }
+  const grantOf = (isAllowed: boolean) => ({ isAllowed: isAllowed === true });
+  const ask = (seen: AuthenticateRequest) => {
+    const answer = authorizeMetrics(seen);
+    return isPromise(answer) ? answer.then(grantOf) : grantOf(answer);
+  };
+  const { isAllowed } = await authenticateRequest(ask, request, "metrics", clock, timeoutMs);
+  if (!isAllowed) throw routerError("permission_denied", { message: "You may not read the metrics." });
+}
+
+const NO_METRICS_GRANT =
+  "Nobody may read the metrics: say with the handler's `authorizeMetrics` who may, for they tell about all tenants.";
+
 /**
  * Asks the host who is calling.
  *

@@ -1,3 +1,4 @@
+import type { RelayPiece } from "../providers/provider.js";
 import { errorBody } from "./reply.js";
 
 /** Ends a stream that ended well, and no other (R5). Exactly these characters (S31). */
@@ -14,6 +15,25 @@ export function eventsOf(texts: readonly string[]): string {
   let events = "";
   for (const text of texts) events += `data: ${singleLine(text)}\n\n`;
   return events;
+}
+
+/** What is to be written of a batch, in order: events that come framed as they are, texts between them in one piece. */
+export function framesOf(pieces: readonly RelayPiece[]): readonly RelayPiece[] {
+  const [first] = pieces;
+  if (pieces.length === 1 && first instanceof Uint8Array) return pieces;
+  const frames: RelayPiece[] = [];
+  let texts: string[] = [];
+  for (const piece of pieces) {
+    if (typeof piece === "string") {
+      texts.push(piece);
+      continue;
+    }
+    if (texts.length > 0) frames.push(eventsOf(texts));
+    texts = [];
+    frames.push(piece);
+  }
+  if (texts.length > 0) frames.push(eventsOf(texts));
+  return frames;
 }
 
 /** The last event of a stream that broke. */

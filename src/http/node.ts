@@ -3,9 +3,10 @@ import { routerError } from "../errors/router-error.js";
 import { Cancellation } from "../internal/cancellation.js";
 import type { Timer } from "../internal/clock.js";
 import type { Principal } from "../plugins/plugin.js";
+import type { RelayPiece } from "../providers/provider.js";
 import type { AnswerStream } from "../router/call.js";
 import { BodyMeter } from "./body.js";
-import { DONE_EVENT, errorEvent, eventsOf } from "./event-stream.js";
+import { DONE_EVENT, errorEvent, framesOf } from "./event-stream.js";
 import type { BodyLimits, HttpRequest, HttpService, ReadBody } from "./http-request.js";
 import type { HttpReply } from "./reply.js";
 import { pathOf } from "./route.js";
@@ -74,7 +75,7 @@ class NodeExchange implements HttpRequest {
   readonly #response: ServerResponse;
   /** The last byte has been handed to the platform: leaving is no abort any more (R1). */
   #isDone = false;
-  #stream: AnswerStream<string> | undefined;
+  #stream: AnswerStream<RelayPiece> | undefined;
   /** Ends a wait when the client leaves. */
   #stopWaiting: (() => void) | undefined;
   #timer: Timer | undefined;
@@ -223,21 +224,23 @@ class NodeExchange implements HttpRequest {
     this.#message.resume();
   }
 
-  #sendStream(kind: "events" | "text", headers: string[], stream: AnswerStream<string>): void {
+  #sendStream(kind: "events" | "text", headers: string[], stream: AnswerStream<RelayPiece>): void {
     this.#stream = stream;
     this.#response.writeHead(200, headers);
     this.#relay(kind, stream).catch(() => this.fail());
   }
 
-  async #relay(kind: "events" | "text", stream: AnswerStream<string>): Promise<void> {
+  async #relay(kind: "events" | "text", stream: AnswerStream<RelayPiece>): Promise<void> {
     const response = this.#response;
     try {
       response.on("drain", () => this.#stopWaiting?.());
       for (;;) {
-        const texts = await stream.next();
+        const pieces = await stream.next();
         if (this.isGone) return;
-        if (texts === undefined) return this.#endStream(kind === "events" ? DONE_EVENT : "");
-        if (!response.write(kind === "events" ? eventsOf(texts) : texts.join(""))) await this.#drained();
+        if (pieces === undefined) return this.#endStream(kind === "events" ? DONE_EVENT : "");
+        let hasRoom = true;
+        for (const piece of kind === "events" ? framesOf(pieces) : pieces) hasRoom = response.write(piece);
+        if (!hasRoom) await this.#drained();
         if (this.isGone) return;
       }
     } catch (error) {

@@ -2,19 +2,25 @@ import { z } from "zod";
 import { InvalidOptionsError } from "../errors/router-error.js";
 import { type Clock, systemClock } from "../internal/clock.js";
 import { OptionIssues } from "../router/option-issues.js";
-import type { Authenticate } from "./authenticate.js";
+import type { Authenticate, AuthorizeMetrics } from "./authenticate.js";
 import type { BodyLimits } from "./http-request.js";
 
 /** How a handler receives requests. Whatever is left out has a safe default. */
 export interface HandlerOptions {
   /**
-   * Says who is calling, or throws to refuse. Called before the body is read, for every route but health. What it
+   * Says who is calling, or throws to refuse. Called before the body is read, for every route but health and metrics. What it
    * throws reaches the client as 401, unless it is a `RouterError`, which keeps its code. Without it every caller is
    * anonymous.
    */
   readonly authenticate?: Authenticate | undefined;
   /** How long `authenticate` may take, in milliseconds, 1–60000; then the caller is refused (401). @default 5000 */
   readonly authenticateTimeoutMs?: number | undefined;
+  /**
+   * Who may read `GET /metrics`, which tells about all tenants: asked instead of `authenticate`, within the same time.
+   * Anything but `true` is refused (403), and so is throwing (401, or the `RouterError`'s own code). Without it the
+   * metrics are refused wherever callers are told apart: by `authenticate`, or by the host's principal.
+   */
+  readonly authorizeMetrics?: AuthorizeMetrics | undefined;
   /** Where the routes begin. Empty, or segments that begin with `/`. @default "/v1" */
   readonly basePath?: string | undefined;
   /** Bytes of a request body, 1–1073741824 (413). @default the router's `inputLimits.bodyBytes`, 10485760 */
@@ -40,6 +46,7 @@ export interface HandlerOptions {
 export interface HandlerSettings {
   readonly authenticate: Authenticate | undefined;
   readonly authenticateTimeoutMs: number;
+  readonly authorizeMetrics: AuthorizeMetrics | undefined;
   /** Empty, or with a leading and without a trailing slash. */
   readonly basePath: string;
   readonly limits: { readonly [Limit in keyof BodyLimits]: BodyLimits[Limit] | undefined };
@@ -55,6 +62,7 @@ const integer = (least: number, most: number) => z.int().min(least).max(most);
 export const handlerSchema = z.strictObject({
   authenticate: z.custom<Authenticate>(isFunction, "expected a function").optional(),
   authenticateTimeoutMs: integer(1, 60_000).default(5_000),
+  authorizeMetrics: z.custom<AuthorizeMetrics>(isFunction, "expected a function").optional(),
   basePath: z
     .string()
     .regex(/^(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/, 'expected a path such as "/v1", without dot segments and escapes')
@@ -82,6 +90,7 @@ export function parseHandlerOptions(options: HandlerOptions): HandlerSettings {
     authenticate: parsed.authenticate,
     // Nothing is wrong, so that every field with a default was parsed.
     authenticateTimeoutMs: parsed.authenticateTimeoutMs!,
+    authorizeMetrics: parsed.authorizeMetrics,
     basePath: parsed.basePath!,
     limits: {
       maxBodyBytes: parsed.maxBodyBytes,

@@ -1,8 +1,9 @@
 import { catalog } from "../errors/catalog.js";
 import { type RateLimitStates, RouterError, routerError } from "../errors/router-error.js";
 import type { ErrorBody } from "../protocol/error-body.js";
+import type { RelayPiece } from "../providers/provider.js";
 import type { AnswerStream } from "../router/call.js";
-import type { RoutingRecord } from "../router/routing-record.js";
+import type { RoutingFacts } from "../router/routing-record.js";
 
 /** Names and values in turn, names in lower case: what `node:http` takes without another copy. */
 export type HeaderList = string[];
@@ -14,7 +15,7 @@ export type HttpReply =
       /** `events`: server-sent events; `text`: pieces of one text, whose end says that it is complete. */
       readonly kind: "events" | "text";
       readonly headers: HeaderList;
-      readonly stream: AnswerStream<string>;
+      readonly stream: AnswerStream<RelayPiece>;
     };
 
 /** Where an error that may be retried does not say when: soon. */
@@ -25,7 +26,7 @@ export function commonHeaders(contentType: string): HeaderList {
   return ["content-type", contentType, "cache-control", "no-store", "x-content-type-options", "nosniff"];
 }
 
-export function jsonReply(value: unknown, routing?: RoutingRecord): HttpReply {
+export function jsonReply(value: unknown, routing?: RoutingFacts): HttpReply {
   const headers = commonHeaders("application/json");
   if (routing) {
     addRouting(headers, routing.requestId, routing.group, routing.deployment, routing.attempts.length);
@@ -34,6 +35,7 @@ export function jsonReply(value: unknown, routing?: RoutingRecord): HttpReply {
       headers.push("x-switchyard-cost-usd", decimal(routing.costUsd));
     }
     addCache(headers, routing);
+    addExperiment(headers, routing);
     addRateLimits(headers, routing.rateLimits);
   }
   return { kind: "whole", status: 200, headers, text: JSON.stringify(value) };
@@ -44,7 +46,7 @@ export function textReply(contentType: string, text: string): HttpReply {
   return { kind: "whole", status: 200, headers: commonHeaders(contentType), text };
 }
 
-export function eventsReply(stream: AnswerStream<string>, routing: RoutingRecord): HttpReply {
+export function eventsReply(stream: AnswerStream<RelayPiece>, routing: RoutingFacts): HttpReply {
   const headers = commonHeaders("text/event-stream; charset=utf-8");
   // Reverse proxies such as nginx would collect events before they pass them on.
   headers.push("x-accel-buffering", "no");
@@ -57,6 +59,7 @@ export function eventsReply(stream: AnswerStream<string>, routing: RoutingRecord
     routing.attempts.length + (routing.deployment ? 1 : 0),
   );
   addCache(headers, routing);
+  addExperiment(headers, routing);
   addRateLimits(headers, routing.rateLimits);
   return { kind: "events", headers, stream };
 }
@@ -111,8 +114,13 @@ function addRouting(
   if (attempts > 0 || deployment) headers.push("x-switchyard-attempts", String(attempts));
 }
 
-function addCache(headers: HeaderList, { cache }: RoutingRecord): void {
+function addCache(headers: HeaderList, { cache }: RoutingFacts): void {
   if (cache) headers.push("x-switchyard-cache", cache);
+}
+
+/** Which variant of which experiment: `name=group`. */
+function addExperiment(headers: HeaderList, { experiment }: RoutingFacts): void {
+  if (experiment) headers.push("x-switchyard-experiment", headerText(`${experiment.name}=${experiment.variant}`));
 }
 
 /** OpenAI's names and formats. */

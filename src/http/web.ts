@@ -2,9 +2,10 @@ import { routerError } from "../errors/router-error.js";
 import { onAbort } from "../internal/abort.js";
 import type { Clock, Timer } from "../internal/clock.js";
 import type { Principal } from "../plugins/plugin.js";
+import type { RelayPiece } from "../providers/provider.js";
 import type { AnswerStream } from "../router/call.js";
 import { BodyMeter } from "./body.js";
-import { DONE_EVENT, errorEvent, eventsOf } from "./event-stream.js";
+import { DONE_EVENT, errorEvent, framesOf } from "./event-stream.js";
 import type { BodyLimits, HttpRequest, HttpService, ReadBody } from "./http-request.js";
 import type { HttpReply } from "./reply.js";
 
@@ -132,7 +133,7 @@ async function readAll(reader: ReadableStreamDefaultReader<Uint8Array>, meter: B
 /** A stream as bytes, taken from its source only when the client asks for more. */
 function streamBytes(
   kind: "events" | "text",
-  stream: AnswerStream<string>,
+  stream: AnswerStream<RelayPiece>,
   signal: AbortSignal,
   clock: Clock,
   stallTimeoutMs: number,
@@ -163,22 +164,24 @@ function streamBytes(
       },
       async pull(controller) {
         stall?.cancel();
-        let text: string;
+        let pieces: readonly RelayPiece[];
         let isLast = false;
         try {
-          const texts = await stream.next();
-          isLast = texts === undefined;
-          if (kind === "text") text = texts?.join("") ?? "";
-          else text = texts ? eventsOf(texts) : DONE_EVENT;
+          const next = await stream.next();
+          isLast = next === undefined;
+          if (kind === "text") pieces = next ?? [];
+          else pieces = next ? framesOf(next) : [DONE_EVENT];
         } catch (error) {
           isLast = true;
           // Of a text only a cut connection says that it is not complete.
           if (kind === "text" && !isOver) return fail(controller, error);
-          text = errorEvent(error);
+          pieces = [errorEvent(error)];
         }
         // The client left while the router was waiting for the upstream.
         if (isOver) return;
-        if (text !== "") controller.enqueue(encoder.encode(text));
+        for (const piece of pieces) {
+          if (piece.length > 0) controller.enqueue(typeof piece === "string" ? encoder.encode(piece) : piece);
+        }
         if (!isLast) return awaitReader(controller);
         end();
         controller.close();

@@ -52,6 +52,8 @@ export class AttemptDeadlines {
   #pausedAt: number | undefined;
   #timer: Timer | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
+  /** Outlives the phases: also of an attempt whose time is over. */
+  #wasConnected = false;
 
   /** Starts waiting for the connection. */
   constructor(clock: Clock, options: AttemptDeadlineOptions) {
@@ -64,12 +66,13 @@ export class AttemptDeadlines {
 
   /** Is there a connection, or has there been one? */
   get isConnected(): boolean {
-    return this.#phase !== "connecting";
+    return this.#wasConnected;
   }
 
   /** There is a connection: from now on the answer is waited for. */
   connected(): void {
     if (this.#phase !== "connecting") return;
+    this.#wasConnected = true;
     this.#phase = "waiting";
     this.#since = this.#clock.now();
     this.#tighten();
@@ -86,6 +89,7 @@ export class AttemptDeadlines {
     this.#lastByteAt = now;
     this.#lastContentAt = now;
     if (this.#phase !== "connecting" && this.#phase !== "waiting") return;
+    this.#wasConnected = true;
     this.#phase = "streaming";
     this.#tighten();
   }

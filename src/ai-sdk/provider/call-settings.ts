@@ -7,11 +7,16 @@ import { METADATA_NAME } from "./metadata.js";
 export type SwitchyardModelSettings = Omit<CallOptions, "signal">;
 
 /**
+ * Call options that a single call may set. `principal` and `priority` are not among them: they say who is charged, and
+ * who comes first.
+ */
+const CALL_FIELDS = ["tags", "metadata", "deadlineMs", "require", "fallbacks", "sessionId", "cache"] as const;
+
+/**
  * What a single call may say under `providerOptions.switchyard`. Who is charged is not among it: provider options often
  * come from a client.
  */
-export interface SwitchyardProviderOptions
-  extends Pick<CallOptions, "tags" | "metadata" | "deadlineMs" | "require" | "fallbacks"> {
+export interface SwitchyardProviderOptions extends Pick<CallOptions, (typeof CALL_FIELDS)[number]> {
   /** Fields of the request body that the SDK has no name for, such as `user` or `logit_bias`. */
   readonly body?: Readonly<Record<string, unknown>> | undefined;
   /** Whether a schema binds the model to the letter, as OpenAI's `strict` does. @default true */
@@ -25,7 +30,7 @@ export interface CallSettings {
   readonly isStrict: boolean;
 }
 
-const CALL_FIELDS: ReadonlySet<string> = new Set(["tags", "metadata", "deadlineMs", "require", "fallbacks"]);
+const isCallField = (name: string) => CALL_FIELDS.some((field) => field === name);
 
 /**
  * @param signal - Of the call.
@@ -42,13 +47,13 @@ export function callSettings(
   let isStrict = true;
   const own = providerOptions?.[METADATA_NAME];
   for (const [name, value] of Object.entries(isJsonObject(own) ? own : {})) {
-    if (CALL_FIELDS.has(name)) options[name] = value;
+    if (isCallField(name)) options[name] = value;
     else if (name === "body" && isJsonObject(value)) body = value;
     else if (name === "strictJsonSchema" && typeof value === "boolean") isStrict = value;
     else {
       throw routerError("invalid_request", {
         param: `providerOptions.${METADATA_NAME}.${name}`,
-        message: `\`${name}\` is unknown or has a wrong type; expected tags, metadata, deadlineMs, require, fallbacks, body (an object) or strictJsonSchema (a boolean)`,
+        message: `\`${name}\` is unknown or has a wrong type; expected ${CALL_FIELDS.join(", ")}, body (an object) or strictJsonSchema (a boolean)`,
       });
     }
   }

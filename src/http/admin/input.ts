@@ -43,7 +43,9 @@ const LISTS = new Set(["by"]);
 export function parseQuery<T>(schema: z.ZodType<T>, query: URLSearchParams): T {
   const fields = new Map<string, unknown>();
   for (const [name, text] of query) {
-    if (fields.has(name)) throw invalid(name, "is given twice");
+    if (fields.has(name)) {
+      throw invalid(name, LISTS.has(name) ? "is given twice: separate its values by commas" : "is given twice");
+    }
     if (NUMBERS.has(name) && /^\d{1,16}$/.test(text)) fields.set(name, Number(text));
     else if (LISTS.has(name)) fields.set(name, text === "" ? [] : text.split(","));
     else fields.set(name, text);

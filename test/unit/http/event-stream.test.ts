@@ -2,7 +2,7 @@ import { createParser } from "eventsource-parser";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { routerError } from "../../../src/errors/router-error.js";
-import { DONE_EVENT, errorEvent, eventsOf } from "../../../src/http/event-stream.js";
+import { DONE_EVENT, errorEvent, eventsOf, framesOf } from "../../../src/http/event-stream.js";
 
 function dataOf(events: string): string[] {
   const data: string[] = [];
@@ -13,6 +13,18 @@ function dataOf(events: string): string[] {
 describe("writing events", () => {
   it("frames all texts of a batch in one text", () => {
     expect(eventsOf(['{"a":1}', '{"b":2}'])).toBe('data: {"a":1}\n\ndata: {"b":2}\n\n');
+  });
+
+  it("takes events that are framed already as they are, in their order", () => {
+    const framed = new TextEncoder().encode('data: {"b":2}\n\n');
+    expect(framesOf([framed])).toEqual([framed]);
+    expect(framesOf(["1", "2", framed, framed, "3"])).toEqual([
+      "data: 1\n\ndata: 2\n\n",
+      framed,
+      framed,
+      "data: 3\n\n",
+    ]);
+    expect(framesOf([])).toEqual([]);
   });
 
   it("S31: ends with exactly [DONE]", () => {

@@ -21,6 +21,7 @@ describe("handler options", () => {
     expect(parseHandlerOptions({})).toEqual({
       authenticate: undefined,
       authenticateTimeoutMs: 5_000,
+      authorizeMetrics: undefined,
       basePath: "/v1",
       limits: {
         maxBodyBytes: undefined,
@@ -76,6 +77,7 @@ describe("handler options", () => {
     const defaults: Record<keyof HandlerOptions, unknown> = {
       ...parseHandlerOptions({}),
       authenticate: "–",
+      authorizeMetrics: "–",
       maxBodyBytes: routersLimits.bodyBytes,
       bodyTimeoutMs: routersLimits.bodyTimeMs,
       minBodyBytesPerSecond: routersLimits.bodyBytesPerSecond,
@@ -93,7 +95,7 @@ describe("handler options", () => {
     for (const name of Object.keys(handlerSchema.shape) as (keyof HandlerOptions)[]) {
       const shown = name === "basePath" ? `\`"${defaults[name]}"\`` : String(defaults[name]);
       expect(docs).toContain(`| \`${name}\` | ${shown} |`);
-      if (name === "authenticate") continue;
+      if (name === "authenticate" || name === "authorizeMetrics") continue;
       const docstring =
         source
           .slice(0, source.indexOf(`readonly ${name}?`))
