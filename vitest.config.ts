@@ -18,7 +18,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     // Many processes over real servers, minutes of them: `npm run test:servers`.
-    exclude: [...configDefaults.exclude, "test/integration/{kill,accounting-servers}.test.ts"],
+    exclude: [...configDefaults.exclude, "test/integration/{kill,accounting-servers,limit-bounds}.test.ts"],
     setupFiles: ["test/support/seed.ts"],
     testTimeout: 15_000,
     hookTimeout: 15_000,

@@ -12,6 +12,7 @@ import {
   STREAM_EVENT_COUNT,
 } from "./payloads.js";
 import { type BenchProcess, startProcess } from "./processes.js";
+import type { BenchRedis } from "./redis.js";
 import type { Scenario } from "./scenarios/scenario.js";
 import type { Round } from "./subject.js";
 
@@ -45,6 +46,7 @@ async function cpuUsOf(child: BenchProcess<unknown>): Promise<number> {
  * One variant of a scenario, started and checked.
  *
  * @param nodeOptions - Flags of the variant's own process.
+ * @param redis - For scenarios of stores.
  */
 export async function startContestant(
   scenario: Scenario,
@@ -52,7 +54,9 @@ export async function startContestant(
   upstream: Upstream,
   load: BenchProcess<unknown>,
   nodeOptions: readonly string[] = [],
+  redis?: BenchRedis | undefined,
 ): Promise<Contestant> {
+  if (scenario.runs.kind === "store") return startStoreContestant(name, redis, nodeOptions);
   const entry = PEERS.includes(name) ? peerEntryFile("subject") : entryFile("subject");
   const { runs } = scenario;
   const operation = runs.kind === "server" ? "serve" : runs.name;
@@ -92,6 +96,24 @@ export async function startContestant(
     };
   };
   return { name, version, round, stop };
+}
+
+async function startStoreContestant(
+  name: string,
+  redis: BenchRedis | undefined,
+  nodeOptions: readonly string[],
+): Promise<Contestant> {
+  if (!redis) throw new Error(`${name} needs Redis`);
+  const subject = await startProcess<{ version: string }>(entryFile("store-subject"), [name, redis.url], nodeOptions);
+  return {
+    name,
+    version: subject.ready.version,
+    round: async (durationMs) => {
+      const done = await subject.ask<Round>("round", { durationMs });
+      return { ...done, upstreamCpuUs: 0, loadCpuUs: 0 };
+    },
+    stop: () => subject.stop(),
+  };
 }
 
 /** The same for every server; Portkey learns its upstream from them. */

@@ -19,14 +19,16 @@ import { type Contestant, measure, type Plan } from "./measure.js";
 import { CHUNK_SHAPES } from "./payloads.js";
 import { type BenchProcess, startProcess } from "./processes.js";
 import { profileText } from "./profile.js";
+import { type BenchRedis, startRedis } from "./redis.js";
 import { headerText, reportOf, resultOf, resultText, type ScenarioResult } from "./report.js";
 import { completion } from "./scenarios/completion.js";
 import { decision } from "./scenarios/decision.js";
 import { httpCompletion, httpStream } from "./scenarios/http.js";
 import type { Scenario } from "./scenarios/scenario.js";
+import { sharedLimits } from "./scenarios/shared-limits.js";
 import { stream } from "./scenarios/stream.js";
 
-const SCENARIOS: readonly Scenario[] = [completion, stream, httpCompletion, httpStream, decision];
+const SCENARIOS: readonly Scenario[] = [completion, stream, httpCompletion, httpStream, decision, sharedLimits];
 
 const QUICK: Plan = { rounds: 5, roundMs: 400, warmUpMs: 800 };
 const FULL: Plan = { rounds: 9, roundMs: 1_500, warmUpMs: 3_000 };
@@ -63,6 +65,7 @@ async function runScenario(
   plan: Plan,
   upstream: Upstream,
   load: BenchProcess<unknown>,
+  redis: BenchRedis | undefined,
 ): Promise<ScenarioResult> {
   const wanted = options.quick ? scenario.variants : [...scenario.variants, ...scenario.slowVariants];
   const missing = arePeersInstalled ? [] : wanted.filter((name) => PEERS.includes(name));
@@ -70,7 +73,7 @@ async function runScenario(
   const contestants: Contestant[] = [];
   try {
     for (const name of wanted.filter((name) => !missing.includes(name))) {
-      contestants.push(await startContestant(scenario, name, upstream, load));
+      contestants.push(await startContestant(scenario, name, upstream, load, [], redis));
     }
     const measured = await measure(contestants, plan, (step) => progress(`${scenario.id}: ${step}`));
     return resultOf(scenario, measured, skipped);
@@ -84,11 +87,12 @@ async function profileScenario(
   variant: string,
   upstream: Upstream,
   load: BenchProcess<unknown>,
+  redis: BenchRedis | undefined,
 ): Promise<void> {
   const folder = `${profileFolder}/${scenario.id}-${variant}`;
   rmSync(folder, { recursive: true, force: true });
   const flags = ["--cpu-prof", `--cpu-prof-dir=${folder}`, "--cpu-prof-interval=200"];
-  const subject = await startContestant(scenario, variant, upstream, load, flags);
+  const subject = await startContestant(scenario, variant, upstream, load, flags, redis);
   progress(`profiling ${variant} in ${scenario.id}`);
   const { cpuUs, operations } = await subject.round(PROFILE_MS);
   await subject.stop();
@@ -105,16 +109,21 @@ if (!(eventsPerPiece >= 1))
 const chunks = CHUNK_SHAPES.find((shape) => shape === options.chunks);
 if (!chunks) throw new Error(`Expected --chunks to be one of ${CHUNK_SHAPES.join(", ")}, received ${options.chunks}`);
 
-await buildEntries(["upstream", "load", "subject"]);
+const needsRedis = scenarios.some(({ runs }) => runs.kind === "store");
+await buildEntries(["upstream", "load", "subject", ...(needsRedis ? ["store-subject"] : [])]);
 const upstream = await startUpstream(chunks, eventsPerPiece);
 const load = await startProcess(entryFile("load"), []);
+const redis = needsRedis ? await startRedis() : undefined;
 const results: ScenarioResult[] = [];
+const left: string[] = [];
 try {
   for (const scenario of scenarios) {
-    if (options.profile) await profileScenario(scenario, options.profile, upstream, load);
-    else results.push(await runScenario(scenario, plan, upstream, load));
+    if (scenario.runs.kind === "store" && !redis) left.push(`${scenario.id}: \`redis-server\` is not installed`);
+    else if (options.profile) await profileScenario(scenario, options.profile, upstream, load, redis);
+    else results.push(await runScenario(scenario, plan, upstream, load, redis));
   }
 } finally {
+  await redis?.stop();
   await load.stop();
   await upstream.stop();
 }
@@ -123,6 +132,7 @@ if (!options.profile) {
   const report = reportOf(results, plan, chunks, eventsPerPiece);
   console.log(headerText(report));
   for (const result of results) console.log(resultText(result));
+  for (const reason of left) console.log(`\nskipped: ${reason}`);
   // A part of the scenarios is no picture of the whole.
   if (!options.only) {
     const folder = fileURLToPath(new URL("results", import.meta.url));

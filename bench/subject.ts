@@ -10,7 +10,8 @@ import type { Operation, Variant } from "./variants/variant.js";
 const variants: Readonly<Record<string, () => Promise<Variant>>> = {
   floor: async () => (await import("./variants/floor.js")).floor,
   switchyard: async () => (await import("./variants/switchyard.js")).switchyard,
-  "switchyard-telemetry": async () => (await import("./variants/switchyard-telemetry.js")).switchyardWithTelemetry,
+  "switchyard-operated": async () => (await import("./variants/switchyard-observed.js")).switchyardOperated,
+  "switchyard-traced": async () => (await import("./variants/switchyard-observed.js")).switchyardTraced,
   "switchyard-10000": async () => (await import("./variants/switchyard.js")).switchyardWithMany,
   "openai-sdk": async () => (await import("./variants/openai-sdk.js")).openaiSdk,
   "ai-sdk": async () => (await import("./variants/ai-sdk.js")).aiSdk,

@@ -77,6 +77,7 @@ export type {
 } from "./ledger/ledger.js";
 export { createMemoryLedger, type MemoryLedger, type MemoryLedgerOptions } from "./ledger/memory-ledger.js";
 export type { BudgetClaim, Claim, ParallelClaim, RateClaim, StoreFailurePolicy } from "./limits/claim.js";
+export type { ProviderLimit } from "./limits/provider-limits.js";
 export { cache } from "./plugins/cache/cache.js";
 export type { CacheStore } from "./plugins/cache/cache-store.js";
 export type { CacheOptions, SemanticOptions } from "./plugins/cache/options.js";
@@ -117,6 +118,7 @@ export type {
   CacheStatus,
   CooldownEvent,
   DeploymentRates,
+  DeploymentRequirement,
   EarlyReply,
   FailureEvent,
   FallbackEvent,
@@ -135,6 +137,7 @@ export type {
   RouterEvent,
   SettledEvent,
   SettledUsage,
+  SinkView,
   TraceHeader,
   WarningEvent,
 } from "./plugins/plugin.js";
@@ -168,6 +171,7 @@ export {
   type Provider,
   ProviderOptionError,
   type ProviderSettings,
+  type RateLimitHeader,
   type StreamDecoder,
   type StreamSummary,
   type Upstream,
@@ -195,7 +199,7 @@ export type { LoadStatus } from "./router/background/load-poll.js";
 export type { BatchItem, BatchOptions, BatchProgress, BatchResult } from "./router/batch.js";
 export type { BudgetStatus } from "./router/budgets.js";
 export type { CallOptions, RequestCacheOptions } from "./router/call.js";
-export type { ExplainedDeployment, Explanation } from "./router/explain.js";
+export type { CostFactors, ExplainedDecision, ExplainedDeployment, Explanation } from "./router/explain.js";
 export type { ReplyStream } from "./router/reply-stream.js";
 export {
   type ChatCompletions,
@@ -215,12 +219,26 @@ export type {
   RouterOptions,
 } from "./router/router-options.js";
 export type { AttemptRecord, ExcludedDeployment, RoutingRecord } from "./router/routing-record.js";
-export type { ControlStatus, DeploymentStatus, GroupStatus, RouterStatus } from "./router/status.js";
+export type { ShadowStatus } from "./router/shadow.js";
+export type {
+  ControlStatus,
+  DeploymentStatus,
+  GroupStatus,
+  ProviderLimitsStatus,
+  RouterStatus,
+} from "./router/status.js";
 export type { AffinityOption, AffinityOptions } from "./routing/affinity/options.js";
 export type { Candidate, LoadReading, Strategy, StrategyRequest } from "./routing/candidate.js";
 export type { Exclusion } from "./routing/eligibility.js";
+export type { ExperimentAssignment } from "./routing/experiment/assignment.js";
+export type { ExperimentOptions, StickyBy } from "./routing/experiment/options.js";
+export type { HedgeKind, HedgeStatus } from "./routing/hedging/group-hedging.js";
+export type { HedgeOption, HedgeOptions } from "./routing/hedging/options.js";
+export type { MidStreamOption, MidStreamOptions } from "./routing/mid-stream/options.js";
 export type { FallbackOptions, StrategyOption } from "./routing/options.js";
 export type { QueueOption, QueueOptions } from "./routing/queue/options.js";
+export type { ShadowOptions } from "./routing/shadow/options.js";
+export type { SpillOption } from "./routing/spill.js";
 export type { StrategyName } from "./routing/strategies/index.js";
 export type { MaybePromise, Store } from "./stores/store.js";
 export type { LiteLlmPriceMap } from "./tokens/litellm-prices.js";

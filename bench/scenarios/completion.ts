@@ -6,8 +6,8 @@ export const completion: Scenario = {
   title: "One completion, in process",
   serves: ["P1", "P2"],
   isQuick: true,
-  variants: ["floor", "switchyard", "switchyard-telemetry", "openai-sdk"],
-  slowVariants: ["ai-sdk"],
+  variants: ["floor", "switchyard", "switchyard-operated", "openai-sdk"],
+  slowVariants: ["switchyard-traced", "ai-sdk"],
   runs: { kind: "operation", name: "completion" },
   unit: { name: "requests", perOperation: 1 },
   goals: (results) => [
@@ -20,11 +20,11 @@ export const completion: Scenario = {
         unit: "×",
       },
     ]),
-    ...goalsOf(results, ["switchyard-telemetry"], (measured) => [
+    ...goalsOf(results, ["switchyard-operated"], (measured) => [
       {
         id: "P1",
-        what: "completion, metrics, logging and tracing on, of the undici floor",
-        measured: measured["switchyard-telemetry"].ofFloor.median,
+        what: "completion, limits, budget, metrics and logging on, of the undici floor",
+        measured: measured["switchyard-operated"].ofFloor.median,
         bound: { atLeast: 0.65 },
         unit: "×",
       },

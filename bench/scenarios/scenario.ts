@@ -24,7 +24,9 @@ export interface Scenario {
   /** What one subject process does: an operation of its variant, or serve while the load generator calls it. */
   readonly runs:
     | { readonly kind: "operation"; readonly name: "completion" | "stream" | "decision" }
-    | { readonly kind: "server"; readonly isStreaming: boolean };
+    | { readonly kind: "server"; readonly isStreaming: boolean }
+    /** One decision of a store after the other. */
+    | { readonly kind: "store" };
   /** What is counted, and how many of it one operation makes. */
   readonly unit: { readonly name: string; readonly perOperation: number };
   goals(results: ReadonlyMap<string, Measurement>): Goal[];

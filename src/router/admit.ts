@@ -1,7 +1,7 @@
 import type { ResolvedPrincipal } from "../access/directory.js";
 import { type RouterError, routerError } from "../errors/router-error.js";
 import { frozenPrincipal } from "../plugins/guarded-request.js";
-import type { CacheControl, Principal } from "../plugins/plugin.js";
+import type { CacheControl, DeploymentRequirement, Principal } from "../plugins/plugin.js";
 import type { Operation, RequestBody } from "../protocol/operations.js";
 import { estimateTokens } from "../tokens/estimate.js";
 import { countRequestTokens } from "../tokens/request-tokens.js";
@@ -9,7 +9,9 @@ import { answerScopeOf } from "./answer-scope.js";
 import type { CallOptions } from "./call.js";
 import { checkCallOptions } from "./call-options.js";
 import { emitRequestStarted } from "./events.js";
+import { takePart } from "./experiment.js";
 import { checkBody } from "./input-limits.js";
+import { pinRequest } from "./pin-request.js";
 import type { RequestState } from "./request.js";
 import { reserve } from "./reserve.js";
 import { MAX_BUFFERED_BYTES, type Runtime } from "./runtime.js";
@@ -43,6 +45,9 @@ export function admit(runtime: Runtime, request: RequestState): Promise<void> | 
   return identified ? identified.then(enter) : enter();
 }
 
+/** How long it may take to find out whose a request is, where the caller does not say (R7). */
+const LONGEST_ADMISSION_MS = 60_000;
+
 /** The part of `admit` that decides and holds nothing. @throws {RouterError} the request is refused. */
 export function admitWithoutReserving(runtime: Runtime, request: RequestState): Promise<void> | undefined {
   const { call } = request;
@@ -50,10 +55,13 @@ export function admitWithoutReserving(runtime: Runtime, request: RequestState): 
   if (call.options !== undefined) checkCallOptions(call.options, call.cancellation !== undefined);
   request.followCaller();
   if (request.cancellation.isCancelled) throw request.cancelled();
+  // Until its group is known, which has the last word: a directory may hang, too.
+  request.deadlineAt = request.startedAt + (call.options?.deadlineMs ?? LONGEST_ADMISSION_MS);
+  request.hasOwnDeadline = true;
   const access = identify(request);
   if (access instanceof Promise)
-    return withinRequest(runtime, request, access).then((known) => enterAs(request, known));
-  enterAs(request, access);
+    return withinRequest(runtime, request, access).then((known) => enterAs(runtime, request, known));
+  enterAs(runtime, request, access);
   return undefined;
 }
 
@@ -64,7 +72,7 @@ function identify(request: RequestState): ResolvedPrincipal | undefined | Promis
   return principal && directory ? directory.resolve(principal) : undefined;
 }
 
-function enterAs(request: RequestState, access: ResolvedPrincipal | undefined): void {
+function enterAs(runtime: Runtime, request: RequestState, access: ResolvedPrincipal | undefined): void {
   request.access = access;
   readBody(request, request.call.body);
   const { model } = request.checked;
@@ -75,7 +83,11 @@ function enterAs(request: RequestState, access: ResolvedPrincipal | undefined): 
   request.group = request.snapshot.groupOf(resolved.group);
   if (resolved.captured !== undefined && request.group.models?.lacks(resolved.captured))
     throw unknownModel(request, model);
+  const isPlaced = request.checked.references !== undefined || request.call.options?.require?.deployment !== undefined;
+  // Whatever it needs is in the group that it names.
+  if (resolved.group.experiment && !isPlaced) takePart(runtime, request, resolved.group.experiment);
   applyOptions(request);
+  if (isPlaced) pinRequest(runtime, request);
 }
 
 /**
@@ -139,7 +151,7 @@ function unknownModel(request: RequestState, model: string): RouterError {
 }
 
 /** What guards may know of a request; the signal is made only for those who ask. */
-class GuardFacts {
+export class GuardFacts {
   readonly id: string;
   readonly operation: Operation;
   readonly isStreaming: boolean;
@@ -172,9 +184,24 @@ class GuardFacts {
     return cacheControlOf(this.#request.call.options?.cache);
   }
 
+  get require(): DeploymentRequirement | undefined {
+    return requirementOf(this.#request.call.options?.require);
+  }
+
+  get fallbacks(): readonly string[] | undefined {
+    const { fallbacks } = this.#request;
+    return fallbacks && Object.freeze([...fallbacks]);
+  }
+
   get answerScope(): string | undefined {
     return answerScopeOf(this.#request);
   }
+}
+
+/** A copy: what the caller has is its own. */
+function requirementOf(option: CallOptions["require"]): DeploymentRequirement | undefined {
+  if (option === undefined) return undefined;
+  return Object.freeze({ ...option, ...(option.tags && { tags: Object.freeze([...option.tags]) }) });
 }
 
 function cacheControlOf(option: CallOptions["cache"]): CacheControl | undefined {

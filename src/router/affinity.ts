@@ -7,7 +7,7 @@ import {
   fingerprintOfSession,
   isContinued,
 } from "../routing/affinity/fingerprint.js";
-import { type DeploymentMatch, matchOf, type RequestAffinity } from "../routing/affinity/group-affinity.js";
+import { type DeploymentMatch, matchOf, NO_MATCH, type RequestAffinity } from "../routing/affinity/group-affinity.js";
 import { chainOfChat, chainOfCompletion, chainWithReply, type PrefixChain } from "../routing/affinity/prefix-chain.js";
 import type { PooledCandidate } from "../routing/candidates.js";
 import type { PrefixUse, RequestState } from "./request.js";
@@ -77,7 +77,12 @@ function hintOf(runtime: Runtime, request: RequestState): string | undefined {
   return request.account?.hint ?? runtime.prefixes.hints.get(fingerprint, runtime.clock.now());
 }
 
-const NOTHING: PrefixUse = { match: { tokens: 0, sentTokens: 0 }, begin: () => {}, answered: () => {} };
+const NOTHING: PrefixUse = {
+  match: { tokens: 0, sentTokens: 0 },
+  begin: () => {},
+  served: () => {},
+  answered: () => {},
+};
 
 /** To be asked at the choice, before anything is added. */
 export function prefixUseOf(
@@ -110,18 +115,24 @@ class DeploymentUse implements PrefixUse {
     this.#candidate = candidate;
     this.#chain = affinity?.chain;
     const { promptTokens } = request;
-    this.match = matchOf(candidate, { affinity, promptTokens, now: runtime.clock.now() });
+    // Nobody has anything of a prompt that is shorter than a chunk.
+    const isKnown = affinity !== undefined && (affinity.chain.hashes.length > 0 || affinity.hinted !== undefined);
+    this.match = isKnown ? matchOf(candidate, { affinity, promptTokens, now: runtime.clock.now() }) : NO_MATCH;
   }
 
   begin(): void {
-    const { id, prefixes } = this.#candidate;
-    const { prefixes: memory, clock } = this.#runtime;
-    const now = clock.now();
-    const fingerprint = this.#request.conversation?.fingerprint;
-    if (fingerprint !== undefined) memory.hints.note(fingerprint, id, now);
+    const { prefixes } = this.#candidate;
+    this.served();
     if (!prefixes || !this.#chain) return;
     this.#epoch = prefixes.epoch;
-    prefixes.add(this.#chain, now);
+    if (this.#chain.hashes.length > 0) prefixes.add(this.#chain, this.#runtime.clock.now());
+  }
+
+  served(): void {
+    const fingerprint = this.#request.conversation?.fingerprint;
+    if (fingerprint === undefined) return;
+    const { prefixes: memory, clock } = this.#runtime;
+    memory.hints.note(fingerprint, this.#candidate.id, clock.now());
   }
 
   answered(usage: Usage | undefined, text: string): void {
@@ -132,6 +143,6 @@ class DeploymentUse implements PrefixUse {
     const cachedTokens = usage?.prompt_tokens_details?.cached_tokens;
     if (typeof cachedTokens === "number") prefixes.learn(this.match.sentTokens, cachedTokens);
     const longer = chainWithReply(chain, text, this.#request.operation !== "completions");
-    if (longer !== chain) prefixes.add(longer, this.#runtime.clock.now());
+    if (longer.hashes.length > 0 && longer !== chain) prefixes.add(longer, this.#runtime.clock.now());
   }
 }

@@ -30,6 +30,35 @@ function answersOf({ checked, body }: RequestState, { defaults }: Deployment): n
   return Math.max(checked.choices, ...asked) * promptCount(body);
 }
 
+/** Output tokens of all answers, at most: no longer ones are asked for where a hard budget applies. */
+export function outputTokensBound(request: RequestState, deployment: Deployment, captured: string | undefined): number {
+  if (request.operation === "embeddings") return 0;
+  const cap = request.checked.maxOutputTokens ?? outputCapOf(request, deployment, captured);
+  return cap * answersOf(request, deployment);
+}
+
+/** Output tokens of all answers, as they probably are. */
+export function expectedOutputTokens(
+  request: RequestState,
+  { health }: GroupState,
+  deployment: Deployment,
+  captured: string | undefined,
+): number {
+  const answers = answersOf(request, deployment);
+  return Math.min(outputTokensBound(request, deployment, captured), Math.ceil(health.p95OutputTokens) * answers);
+}
+
+/** Whether hard budgets of these hold what a request probably costs, and what becomes of a stream that costs more. */
+export function expectedHoldOf(rules: readonly Rule[]): "finish" | "cut" | undefined {
+  let hold: "finish" | "cut" | undefined;
+  for (const rule of rules) {
+    if (rule.kind !== "budget" || !rule.isHard || rule.reserves !== "expected") continue;
+    if (rule.cutsStreams) return "cut";
+    hold = "finish";
+  }
+  return hold;
+}
+
 /** A budget of these is never exceeded: what the request can cost has to be known, and bounded. */
 export function hasHardBudget(rules: readonly Rule[]): boolean {
   return rules.some((rule) => rule.kind === "budget" && rule.isHard);
@@ -50,11 +79,7 @@ export function amountsOf(runtime: Runtime, request: RequestState, turn: GroupIn
 
   const { settings } = request.snapshot;
   const at = runtime.clock.wallNow();
-  const { counter } = settings.counterLoader;
-  const counted = countRequestTokens(counter, request.operation, request.body);
-  const inputBound = inputTokensBound(counter.kind, counted);
-  const { images, audios, files } = counted.media;
-  const isTextOnly = images + audios + files === 0;
+  const { inputBound, isTextOnly } = inputOf(request);
   const p95 = Math.ceil(group.health.p95OutputTokens);
   let upperNanoUsd: number | undefined;
   let expectedNanoUsd = 0;
@@ -70,6 +95,27 @@ export function amountsOf(runtime: Runtime, request: RequestState, turn: GroupIn
     expectedNanoUsd = Math.max(expectedNanoUsd, expected);
   }
   return upperNanoUsd === undefined ? undefined : { tokens, upperNanoUsd, expectedNanoUsd };
+}
+
+/** Prompt tokens, at most. */
+function inputOf({ snapshot, operation, body }: RequestState): { inputBound: number; isTextOnly: boolean } {
+  const { counter } = snapshot.settings.counterLoader;
+  const counted = countRequestTokens(counter, operation, body);
+  const { images, audios, files } = counted.media;
+  return { inputBound: inputTokensBound(counter.kind, counted), isTextOnly: images + audios + files === 0 };
+}
+
+/** The most that one attempt at a deployment can cost, in nano-USD. @returns `undefined`: it has no price (R16). */
+export function mostOf(
+  runtime: Runtime,
+  request: RequestState,
+  { captured }: GroupInTurn,
+  deployment: Deployment,
+): number | undefined {
+  const price = priceOf(request.snapshot.settings, deployment, captured, runtime.clock.wallNow());
+  if (!price) return undefined;
+  const { inputBound, isTextOnly } = inputOf(request);
+  return worstCaseNanoUsd(price, inputBound, outputTokensBound(request, deployment, captured), isTextOnly);
 }
 
 /** The same body, with no more answers and no longer ones than were reserved for: what plugins set last may ask for more. */

@@ -34,6 +34,10 @@ export function answerScopeOf(request: RequestState): string | undefined {
     usualScopes.set(settings, usual);
   }
   if (!fallbacks && !require) return usual;
-  const required = require && [[...(require.tags ?? [])].sort(), require.region ?? null];
+  const required = require && [
+    [...(require.tags ?? [])].sort(),
+    require.region ?? null,
+    ...(require.deployment === undefined ? [] : [require.deployment]),
+  ];
   return sha256Hex(JSON.stringify([usual, fallbacks ?? null, required ?? null]));
 }

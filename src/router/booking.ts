@@ -1,5 +1,6 @@
 import type { LedgerEntry, LedgerFlag } from "../ledger/ledger.js";
 import type { SettledUsage } from "../limits/lease.js";
+import { experimentTag } from "./experiment.js";
 import type { RequestState } from "./request.js";
 import type { AttemptRecord } from "./routing-record.js";
 import type { Runtime } from "./runtime.js";
@@ -14,7 +15,8 @@ export function bookingOf(
   flags: readonly LedgerFlag[],
 ): LedgerEntry {
   const { principal, reserved } = request;
-  const isOverReservation = request.isBudgeted && (usage.costNanoUsd ?? 0) > (reserved?.upperNanoUsd ?? 0);
+  const held = request.expectedHold ? reserved?.expectedNanoUsd : reserved?.upperNanoUsd;
+  const isOverReservation = request.isBudgeted && (usage.costNanoUsd ?? 0) > (held ?? 0);
   return {
     requestId: request.id,
     attempt: record.number,
@@ -32,7 +34,7 @@ export function bookingOf(
     user: principal?.user,
     team: principal?.team,
     organization: principal?.organization,
-    tags: request.guarded?.tags ?? request.tags,
+    tags: ledgerTags(request),
     outcome: record.outcome,
     promptTokens: usage.promptTokens,
     cachedTokens: usage.cachedTokens,
@@ -43,4 +45,10 @@ export function bookingOf(
     isEstimated: usage.isEstimated,
     flags: isOverReservation ? [...flags, "over-reservation"] : flags,
   };
+}
+
+/** The caller's, and the router's own mark: that one is in the ledger alone, so that no limit by tag counts it. */
+export function ledgerTags({ guarded, tags, experiment }: RequestState): readonly string[] {
+  const own = guarded?.tags ?? tags;
+  return experiment ? [...own, experimentTag(experiment)] : own;
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { routerError } from "../errors/router-error.js";
-import { nearMiss } from "../internal/near-miss.js";
 import type { CallOptions } from "./call.js";
+import { OptionIssues } from "./option-issues.js";
 
 const label = z.string().min(1).max(512);
 
@@ -17,27 +17,31 @@ const callOptionsSchema = z.strictObject({
   tags: z.array(label).max(16).optional(),
   metadata: z
     .record(z.string().min(1).max(64), z.string().max(512))
-    .refine((pairs) => Object.keys(pairs).length <= 16, "Too many pairs: expected at most 16")
+    .refine((pairs) => Object.keys(pairs).length <= 16, "expected at most 16 pairs")
     .optional(),
-  signal: z.custom<AbortSignal>(isAbortSignal, "Expected an AbortSignal").optional(),
+  signal: z.custom<AbortSignal>(isAbortSignal, "expected an AbortSignal").optional(),
   deadlineMs: z.number().positive().finite().optional(),
-  require: z.strictObject({ tags: z.array(label).max(64).optional(), region: label.optional() }).optional(),
+  require: z
+    .strictObject({ tags: z.array(label).max(64).optional(), region: label.optional(), deployment: label.optional() })
+    .optional(),
   priority: z.enum(["interactive", "batch"]).optional(),
   sessionId: label.optional(),
   fallbacks: z.array(label).max(16).optional(),
+  explain: z.boolean().optional(),
   cache: z
-    .union([
-      z.literal(false),
-      z.strictObject({
-        noCache: z.boolean().optional(),
-        noStore: z.boolean().optional(),
-        maxAgeMs: z.number().min(0).finite().optional(),
-      }),
-    ])
+    .union(
+      [
+        z.literal(false),
+        z.strictObject({
+          noCache: z.boolean().optional(),
+          noStore: z.boolean().optional(),
+          maxAgeMs: z.number().min(0).finite().optional(),
+        }),
+      ],
+      "expected false, or an object with `noCache`, `noStore` (booleans) and `maxAgeMs` (a number from 0)",
+    )
     .optional(),
 });
-
-const KNOWN = Object.keys(callOptionsSchema.shape);
 
 /**
  * @param hasCancellation - The call brings its own: `signal`, which may be made when it is read, is left alone.
@@ -50,13 +54,10 @@ export function checkCallOptions(options: CallOptions, hasCancellation: boolean)
   if (isUsual(options, hasCancellation)) return;
   const result = callOptionsSchema.safeParse(options);
   if (result.success) return;
-  const problems = result.error.issues.flatMap((issue) => {
-    if (issue.code !== "unrecognized_keys") return [`options.${issue.path.join(".")}: ${issue.message}`];
-    return issue.keys.map((key) => {
-      const meant = issue.path.length === 0 ? nearMiss(key, KNOWN) : undefined;
-      return `options.${[...issue.path, key].join(".")}: unknown option${meant ? `; did you mean "${meant}"?` : ""}`;
-    });
-  });
+  // In the words of the router's own options.
+  const issues = new OptionIssues(new Map());
+  issues.parse(callOptionsSchema, options, ["options"]);
+  const problems = issues.list.map(({ path, message }) => `${path}: ${message}`);
   throw routerError("invalid_request", { param: "options", message: problems.join("\n") });
 }
 

@@ -1,7 +1,8 @@
 import type { Cancellation } from "../internal/cancellation.js";
 import type { Principal } from "../plugins/plugin.js";
 import type { Chunk, Operation, Reply } from "../protocol/operations.js";
-import type { RoutingRecord } from "./routing-record.js";
+import type { RelayPiece } from "../providers/provider.js";
+import type { RoutingFacts, RoutingRecord } from "./routing-record.js";
 
 /** What a caller may say beside the body. */
 export interface CallOptions {
@@ -15,9 +16,16 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** The whole request, waits and fallbacks included, in milliseconds. @default the group's `timeouts.totalMs` */
   readonly deadlineMs?: number | undefined;
-  /** Only deployments that have all these tags, and this region. */
+  /**
+   * Only deployments that have all these tags, and this region; or the one with this id, of the named group, which is also
+   * how a request says where the things exist that it refers to (files, cached contents).
+   */
   readonly require?:
-    | { readonly tags?: readonly string[] | undefined; readonly region?: string | undefined }
+    | {
+        readonly tags?: readonly string[] | undefined;
+        readonly region?: string | undefined;
+        readonly deployment?: string | undefined;
+      }
     | undefined;
   /** A `batch` request gives way and waits, for a slot or a rate limit, as long as its deadline lets. @default "interactive" */
   readonly priority?: "interactive" | "batch" | undefined;
@@ -25,6 +33,8 @@ export interface CallOptions {
   readonly sessionId?: string | undefined;
   /** Groups to try after the named one, instead of its own fallbacks. */
   readonly fallbacks?: readonly string[] | undefined;
+  /** The routing record shows the numbers that each deployment was compared by. Costs time. @default false */
+  readonly explain?: boolean | undefined;
   /** What caches may do for this request, where there are any; `false`: nothing. */
   readonly cache?: RequestCacheOptions | false | undefined;
 }
@@ -45,7 +55,7 @@ export interface Call {
   /** Checked by the router: anything may arrive here. */
   readonly body: unknown;
   readonly options: CallOptions | undefined;
-  /** `text`: stream chunks as JSON text, for relays. Whole replies are objects in either form. */
+  /** `text`: stream chunks as a relay writes them. Whole replies are objects in either form. */
   readonly form: "chunks" | "text";
   /**
    * The wish to end the request, where the entry point has made one: the router may take it for its own, which also
@@ -55,7 +65,7 @@ export interface Call {
 }
 
 /** A stream that has reached its commit point. */
-export interface AnswerStream<T = Chunk | string> {
+export interface AnswerStream<T = Chunk | RelayPiece> {
   /**
    * The next chunks, at least one, as they arrived together; `undefined` at the end. One call at a time.
    * @throws {RouterError} the stream broke (`interrupted`); nothing follows.
@@ -65,9 +75,14 @@ export interface AnswerStream<T = Chunk | string> {
   cancel(): void;
 }
 
-export type Answer =
-  | { readonly kind: "reply"; readonly reply: Reply; readonly routing: RoutingRecord }
-  | { readonly kind: "stream"; readonly stream: AnswerStream; readonly routing: RoutingRecord };
+export type Answer = (
+  | { readonly kind: "reply"; readonly reply: Reply }
+  | { readonly kind: "stream"; readonly stream: AnswerStream }
+) & {
+  readonly routing: RoutingRecord;
+  /** What a reply says of it in its headers; without it, the record has that, too. */
+  readonly facts?: RoutingFacts | undefined;
+};
 
 /** The key under which a router takes calls from other entry points of this package, whichever copy they come from. */
 export const answerCall: unique symbol = Symbol.for("llm-switchyard.answerCall");

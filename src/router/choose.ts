@@ -5,11 +5,14 @@ import { numberOf } from "../routing/affinity/fingerprint.js";
 import type { ChoiceRequest, Explanation, PooledCandidate } from "../routing/candidates.js";
 import type { Exclusion } from "../routing/eligibility.js";
 import { affinityOf, fingerprintOf, prefixUseOf } from "./affinity.js";
-import { reservedTokens } from "./amounts.js";
+import { hasHardBudget, reservedTokens } from "./amounts.js";
+import { withinBudgets } from "./deployment-budgets.js";
+import { explainedDeployments } from "./explained-deployment.js";
 import { GroupFailure } from "./failure.js";
 import { pause } from "./pause.js";
 import { priceOf } from "./prices.js";
 import type { AttemptShare, Lease, RequestState } from "./request.js";
+import { errorOf } from "./reserve.js";
 import { type GroupInTurn, type GroupState, MAX_WAIT_MS, type Runtime } from "./runtime.js";
 import { waitForSlot } from "./wait-for-slot.js";
 import { withinRequest } from "./within-request.js";
@@ -40,6 +43,25 @@ export function chooseUntried(
   return take(runtime, request, turn, false);
 }
 
+/**
+ * The same for a hedge, which is nobody's probe: what it would find out is lost if it is not first.
+ */
+export function chooseForHedge(
+  runtime: Runtime,
+  request: RequestState,
+  turn: GroupInTurn,
+): Lease | Promise<Lease | undefined> | undefined {
+  return take(runtime, request, turn, false, true);
+}
+
+/** Gives back what {@link chooseForHedge} took: the attempt is not made. */
+export function giveBack(request: RequestState, { candidate, share, flight, budget }: Lease): void {
+  share?.end(false, 0);
+  budget?.end({ isAttempted: false, tokens: 0, costNanoUsd: 0 });
+  flight.end({ outcome: "cancelled", outputTokens: 0 });
+  request.tried.splice(request.tried.indexOf(candidate.id), 1);
+}
+
 /** The same deployment once more, if its limits let it. */
 export function chooseAgain(
   runtime: Runtime,
@@ -48,9 +70,10 @@ export function chooseAgain(
   lease: Lease,
 ): Lease | Promise<Lease> {
   const { candidate } = lease;
-  const isShared = turn.group.sharesLimits;
+  const isShared = turn.group.sharesLimits || request.snapshot.deploymentBudgets?.has(candidate.id);
   const tokens = reservedTokens(request, turn.group);
-  if (candidate.health.isFull || isShared || candidate.limits?.hasRoom(tokens, runtime.clock.now()) === false) {
+  const input = Math.min(request.promptTokens, tokens);
+  if (candidate.health.isFull || isShared || candidate.limits?.hasRoom(tokens, runtime.clock.now(), input) === false) {
     return choose(runtime, request, turn);
   }
   return begin(runtime, request, turn, candidate, false);
@@ -61,10 +84,25 @@ function take(
   request: RequestState,
   turn: GroupInTurn,
   allowTried: boolean,
+  isHedge = false,
+): Lease | Promise<Lease | undefined> | undefined {
+  const taken = takeAny(runtime, request, turn, allowTried, isHedge);
+  if (!request.snapshot.deploymentBudgets) return taken;
+  return withinBudgets(runtime, request, turn, taken, () => takeAny(runtime, request, turn, allowTried, isHedge));
+}
+
+/** Whatever its budgets say. */
+function takeAny(
+  runtime: Runtime,
+  request: RequestState,
+  turn: GroupInTurn,
+  allowTried: boolean,
+  isHedge: boolean,
 ): Lease | Promise<Lease | undefined> | undefined {
   const { group } = turn;
-  if (group.sharesLimits) return takeShared(runtime, request, turn, allowTried);
-  const choice = choiceOf(runtime, request, turn, allowTried);
+  if (group.sharesLimits) return takeShared(runtime, request, turn, allowTried, isHedge);
+  const choice = isHedge ? hedgeChoiceOf(runtime, request, turn) : choiceOf(runtime, request, turn, allowTried);
+  if (request.call.options?.explain && !isHedge) noteCandidates(request, group, choice);
   const candidate = group.pool.choose(choice);
   if (!candidate) return undefined;
   noteChoice(request, group, choice);
@@ -82,10 +120,12 @@ async function takeShared(
   request: RequestState,
   turn: GroupInTurn,
   allowTried: boolean,
+  isHedge: boolean,
 ): Promise<Lease | undefined> {
   const { group } = turn;
   for (let call = 0; call < MAX_CALLS; call++) {
-    const choice = choiceOf(runtime, request, turn, allowTried);
+    const choice = isHedge ? hedgeChoiceOf(runtime, request, turn) : choiceOf(runtime, request, turn, allowTried);
+    if (request.call.options?.explain && !isHedge) noteCandidates(request, group, choice);
     const candidate = group.pool.choose(choice);
     if (!candidate) return undefined;
     noteChoice(request, group, choice);
@@ -111,8 +151,8 @@ function rank(
     const barred = ranked.map(({ id }) => id);
     const tried = [...choice.tried, ...barred];
     const next = group.pool.choose({ ...choice, tried, ruledOut: [...choice.ruledOut, ...barred] });
-    // A reload may have taken the limits away that the request's own configuration has.
-    if (!next || !deploymentLimits.has(next.id)) break;
+    // Of its own it has none, or a reload has taken them away. What its upstream tells of its limits is not shared.
+    if (!next || !deploymentLimits.get(next.id)?.rules.length) break;
     ranked.push(next);
   }
   return ranked;
@@ -167,6 +207,8 @@ async function reserveShared(
   const { end } = answer;
   const { share } = lease;
   const both: AttemptShare = {
+    learn: (table, headers, sentAt) => share?.learn(table, headers, sentAt),
+    refused: () => share?.refused(),
     end(isAttempted, used) {
       share?.end(isAttempted, used);
       end(isAttempted, used);
@@ -190,24 +232,58 @@ async function chooseLater(
     const choice = choiceOf(runtime, request, turn, true);
     const explanations = group.pool.explain(choice);
     noteExclusions(request, group, explanations);
-    const refusal = refusalOf(runtime, request, group, choice, explanations);
-    // Another group may serve at once: it is asked before anybody waits.
-    if (refusal.chain && request.nextTurn(turn, refusal.chain)) throw refusal;
-    if (group.queue && awaitsSlot(choice, explanations)) {
+    const resort = resortOf(runtime, request, turn, choice, explanations, giveUpAt);
+    if (resort.action === "fall-back" || resort.action === "refuse") throw resort.refusal;
+    if (resort.action === "queue") {
       const lease = await queueUp(runtime, request, turn, choice, explanations);
       if (lease) return lease;
       continue;
     }
-    const waitMs = waitFor(explanations, group.pool.earliestAvailableAt(choice), runtime.clock.now());
-    if (waitMs === undefined || runtime.clock.now() + waitMs > Math.min(giveUpAt, request.deadlineAt)) {
-      const candidate = group.settings.cooldown.panic ? group.pool.chooseForPanic(choice) : undefined;
-      if (!candidate) throw refusal;
-      return begin(runtime, request, turn, candidate, true);
+    if (resort.action === "probe") {
+      const probe = begin(runtime, request, turn, resort.candidate, true);
+      if (!request.snapshot.deploymentBudgets) return probe;
+      const held = await withinBudgets(runtime, request, turn, probe, () => undefined);
+      if (held) return held;
+      continue;
     }
-    await pause(runtime, request, waitMs);
+    await pause(runtime, request, resort.waitMs);
     const lease = await take(runtime, request, turn, true);
     if (lease) return lease;
   }
+}
+
+/** What becomes of a request that nobody in the group can serve at this moment. */
+export type Resort =
+  | { readonly action: "fall-back"; readonly to: GroupInTurn; readonly refusal: GroupFailure }
+  | { readonly action: "queue" }
+  | { readonly action: "wait"; readonly waitMs: number }
+  | { readonly action: "probe"; readonly candidate: PooledCandidate }
+  | { readonly action: "refuse"; readonly refusal: GroupFailure };
+
+/**
+ * Decides, and does nothing.
+ *
+ * @param giveUpAt - The wait for a deployment that comes back has to end by then.
+ */
+export function resortOf(
+  runtime: Runtime,
+  request: RequestState,
+  turn: GroupInTurn,
+  choice: ChoiceRequest,
+  explanations: readonly Explanation[],
+  giveUpAt: number,
+): Resort {
+  const { group } = turn;
+  const refusal = refusalOf(runtime, request, group, choice, explanations);
+  // Another group may serve at once: it is asked before anybody waits.
+  const to = refusal.chain && request.nextTurn(turn, refusal.chain);
+  if (to) return { action: "fall-back", to, refusal };
+  if (group.queue && awaitsSlot(choice, explanations)) return { action: "queue" };
+  const now = runtime.clock.now();
+  const waitMs = waitFor(explanations, group.pool.earliestAvailableAt(choice), now);
+  if (waitMs !== undefined && now + waitMs <= Math.min(giveUpAt, request.deadlineAt)) return { action: "wait", waitMs };
+  const candidate = group.settings.cooldown.panic ? group.pool.chooseForPanic(choice) : undefined;
+  return candidate ? { action: "probe", candidate } : { action: "refuse", refusal };
 }
 
 /** Somebody could serve the request who is only too busy. */
@@ -239,7 +315,7 @@ async function queueUp(
     take() {
       // A store that is asked answers later: only who is known to find something leaves the queue for it.
       const isHopeless =
-        group.sharesLimits &&
+        (group.sharesLimits || request.snapshot.deploymentBudgets !== undefined) &&
         pool.explain(choiceOf(runtime, request, turn, true)).every(({ exclusion }) => exclusion !== undefined);
       return isHopeless ? undefined : take(runtime, request, turn, true);
     },
@@ -260,7 +336,8 @@ function comingBackAt(explanations: readonly Explanation[], choice: ChoiceReques
   let earliest: number | undefined;
   for (const { candidate, exclusion } of explanations) {
     if (exclusion === undefined || !COMING.has(exclusion) || choice.ruledOut.includes(candidate.id)) continue;
-    const roomAt = candidate.limits?.roomAt(choice.reservedTokens, choice.now) ?? 0;
+    const { reservedTokens: tokens, promptTokens } = choice;
+    const roomAt = candidate.limits?.roomAt(tokens, choice.now, Math.min(promptTokens, tokens)) ?? 0;
     const at = Math.max(roomAt, candidate.health.availableAt(choice.now));
     if (at > choice.now && (earliest === undefined || at < earliest)) earliest = at;
   }
@@ -306,8 +383,15 @@ function shareOf(
   candidate: PooledCandidate,
 ): AttemptShare | undefined {
   if (!candidate.limits) return undefined;
-  const share = deploymentLimits.get(candidate.id)?.take(reservedTokens(request, group), clock.now());
-  return share && { end: (isAttempted, tokens) => share.end(isAttempted, tokens, clock.now()) };
+  const tokens = reservedTokens(request, group);
+  const share = deploymentLimits.get(candidate.id)?.take(tokens, clock.now(), Math.min(request.promptTokens, tokens));
+  return (
+    share && {
+      learn: (table, headers, sentAt) => share.learn(table, headers, sentAt, clock.now(), clock.wallNow()),
+      refused: () => share.refused(clock.now()),
+      end: (isAttempted, used) => share.end(isAttempted, used, clock.now()),
+    }
+  );
 }
 
 /** What the choice goes by. */
@@ -320,7 +404,7 @@ export function choiceOf(
   const { group, captured } = turn;
   const affinity = affinityOf(runtime, request, turn);
   const fingerprint = group.affinity && fingerprintOf(runtime, request);
-  const { checked } = request;
+  const { checked, overBudget } = request;
   const { meanOutputTokens } = group.health;
   const maxOutputTokens = checked.maxOutputTokens ?? 0;
   const required = request.call.options?.require;
@@ -332,16 +416,20 @@ export function choiceOf(
     outputTokens: maxOutputTokens > 0 ? Math.min(maxOutputTokens, meanOutputTokens) : meanOutputTokens,
     isStreaming: checked.isStreaming,
     reservedTokens: group.hasLimits ? reservedTokens(request, group) : 0,
-    isPriced: request.isBudgeted ? pricedIn(runtime, request, captured) : undefined,
+    isPriced:
+      request.isBudgeted || request.snapshot.deploymentBudgets ? pricedIn(runtime, request, captured) : undefined,
+    isOverBudget: overBudget && (({ id }) => overBudget.has(id)),
     captured,
     isModelListed: captured !== undefined && (group.models?.has(captured) ?? false),
     requiredTags: required?.tags ?? NO_TAGS,
     requiredRegion: required?.region,
+    requiredDeployment: request.pin?.deploymentIn(group) ?? required?.deployment,
+    requiredAccount: request.pin?.account,
     largerWindowThan: request.needsLargerWindowThan,
     tried: request.tried,
     ruledOut: request.ruledOut,
     allowTried,
-    isReplayable: true,
+    isReplayable: !request.isPinned,
     affinity,
     fingerprint: fingerprint === undefined ? undefined : numberOf(fingerprint),
     now: runtime.clock.now(),
@@ -349,19 +437,30 @@ export function choiceOf(
   };
 }
 
+/** What the choice for a hedge goes by: deployments that wait for a probe are none of its. */
+export function hedgeChoiceOf(runtime: Runtime, request: RequestState, turn: GroupInTurn): ChoiceRequest {
+  const choice = choiceOf(runtime, request, turn, false);
+  const probed = turn.group.pool.candidates.filter(({ health }) => health.awaitsProbe(choice.now));
+  if (probed.length === 0) return choice;
+  return { ...choice, tried: [...choice.tried, ...probed.map(({ id }) => id)] };
+}
+
 const NO_TAGS: readonly string[] = [];
 
 /** Which deployments have a price for the model that they would be asked for. */
 function pricedIn({ clock }: Runtime, request: RequestState, captured: string | undefined) {
   const at = clock.wallNow();
-  return ({ deployment }: PooledCandidate) =>
-    priceOf(request.snapshot.settings, deployment, captured, at) !== undefined;
+  const { settings, deploymentBudgets } = request.snapshot;
+  return ({ deployment, id }: PooledCandidate) =>
+    (!request.isBudgeted && !hasHardBudget(deploymentBudgets?.get(id) ?? [])) ||
+    priceOf(settings, deployment, captured, at) !== undefined;
 }
 
 /** Keeps who was compared, and why the others were not: free while all of the lowest tier is eligible. */
 function noteChoice(request: RequestState, group: GroupState, choice: ChoiceRequest): void {
   const { pool } = group;
-  if (pool.comparedLowestTier) {
+  // Who asks for reasons gets those of higher tiers, too: each would be that it is one, otherwise.
+  if (pool.comparedLowestTier && !request.candidates) {
     request.choice = { group, compared: undefined };
     return;
   }
@@ -369,10 +468,17 @@ function noteChoice(request: RequestState, group: GroupState, choice: ChoiceRequ
   if (pool.candidates.length <= MAX_EXPLAINED) noteExclusions(request, group, pool.explain(choice));
 }
 
+/** For callers who ask: all of it, as it is before the choice. */
+function noteCandidates(request: RequestState, { pool }: GroupState, choice: ChoiceRequest): void {
+  request.candidates = explainedDeployments(pool.explain(choice), choice);
+}
+
 function noteExclusions(request: RequestState, group: GroupState, explanations: readonly Explanation[]): void {
   request.excluded = request.excluded.filter((excluded) => excluded.group !== group.name);
-  for (const { candidate, exclusion } of explanations) {
-    if (exclusion) request.excluded.push({ group: group.name, deployment: candidate.id, reason: exclusion });
+  for (const { candidate, exclusion, predictedTtftMs } of explanations) {
+    if (!exclusion) continue;
+    const excluded = { group: group.name, deployment: candidate.id, reason: exclusion };
+    request.excluded.push(exclusion === "predicted-too-slow" ? { ...excluded, predictedTtftMs } : excluded);
   }
 }
 
@@ -452,6 +558,11 @@ function permanentRefusal(
     const param = names[0] && featureParam[names[0]];
     return new GroupFailure(undefined, routerError("invalid_request", { requestId, message, param }));
   }
+  const [overBudget] = request.overBudget?.values() ?? [];
+  if (reasons.has("over-budget") && overBudget) {
+    const turn = { group, captured: choice.captured };
+    return new GroupFailure(request.nextTurn(turn, "onBudget") ? "onBudget" : "onError", errorOf(request, overBudget));
+  }
   if (reasons.has("unpriced")) {
     const message = `No deployment of ${group.name} that could serve the request has a price, and a hard budget applies.`;
     return new GroupFailure("onError", routerError("unpriced_model", { requestId, message, param: "model" }));
@@ -464,6 +575,11 @@ function permanentRefusal(
     const message = `No deployment of ${group.name} has ${choice.operation}.`;
     return new GroupFailure(undefined, routerError("invalid_request", { requestId, message, param: "model" }));
   }
-  const message = `No deployment of ${group.name} has the tags and region that the call requires.`;
+  const [reference] = request.checked.references ?? [];
+  if (reference && (reasons.has("account-mismatch") || reasons.has("deployment-mismatch"))) {
+    const message = `What \`${reference.param}\` refers to exists at an account with no deployment of ${group.name} that could serve the request.`;
+    return new GroupFailure(undefined, routerError("invalid_request", { requestId, message, param: reference.param }));
+  }
+  const message = `No deployment of ${group.name} has the tags, the region and the id that the call requires.`;
   return new GroupFailure(undefined, routerError("invalid_request", { requestId, message, param: "require" }));
 }

@@ -12,25 +12,43 @@ import type { GroupInTurn, Runtime } from "./runtime.js";
  * @throws {GroupFailure} the budgets have no room for it: a cheaper group may do.
  */
 export function coverAttempt(runtime: Runtime, request: RequestState, turn: GroupInTurn): Promise<void> | undefined {
+  return grown(runtime, request, turn, 1)?.then((isCovered) => {
+    if (isCovered) return;
+    const message = `A budget has no room for what another attempt in ${turn.group.name} can cost.`;
+    throw new GroupFailure("onError", routerError("insufficient_quota", { requestId: request.id, message }));
+  });
+}
+
+/** The same for a second attempt beside the one that runs. @returns false: there is no room for both. */
+export function coverHedge(runtime: Runtime, request: RequestState, turn: GroupInTurn): Promise<boolean> | boolean {
+  return grown(runtime, request, turn, 2) ?? true;
+}
+
+/** @param attempts - So many may cost as much as one can, at the same time. @returns `undefined`: they hold enough. */
+function grown(
+  runtime: Runtime,
+  request: RequestState,
+  turn: GroupInTurn,
+  attempts: number,
+): Promise<boolean> | undefined {
   const { account, reserved, charged } = request;
   if (!request.isBudgeted || !account || !reserved) return undefined;
   const amounts = amountsOf(runtime, request, turn);
   // Without any price the choice says what is wrong.
   if (!amounts) return undefined;
-  const nanoUsd = charged.nanoUsd + amounts.upperNanoUsd - reserved.upperNanoUsd;
+  const nanoUsd = charged.nanoUsd + attempts * amounts.upperNanoUsd - reserved.upperNanoUsd;
   if (nanoUsd <= 0) return undefined;
-  const tokens = Math.max(0, charged.tokens + amounts.tokens - reserved.tokens);
+  const tokens = Math.max(0, charged.tokens + attempts * amounts.tokens - reserved.tokens);
   const grow = async () => {
-    if (await account.extend(tokens, nanoUsd)) {
-      request.reserved = {
-        tokens: reserved.tokens + tokens,
-        upperNanoUsd: reserved.upperNanoUsd + nanoUsd,
-        expectedNanoUsd: reserved.expectedNanoUsd + nanoUsd,
-      };
-      return;
-    }
-    const message = `A budget has no room for what another attempt in ${turn.group.name} can cost.`;
-    throw new GroupFailure("onError", routerError("insufficient_quota", { requestId: request.id, message }));
+    if (!(await account.extend(tokens, nanoUsd))) return false;
+    // As it is by now: a hedge and a retry may both have asked.
+    const held = request.reserved ?? reserved;
+    request.reserved = {
+      tokens: held.tokens + tokens,
+      upperNanoUsd: held.upperNanoUsd + nanoUsd,
+      expectedNanoUsd: held.expectedNanoUsd + nanoUsd,
+    };
+    return true;
   };
   return grow();
 }

@@ -6,13 +6,15 @@ import { ChunkTally } from "../protocol/chunk-tally.js";
 import type { Chunk, Reply } from "../protocol/operations.js";
 import { replayAsStream } from "../protocol/replay.js";
 import type { Answer, AnswerStream } from "./call.js";
+import { isContinuable } from "./continuable.js";
 import { emitReply } from "./events.js";
 import { finishReasonOf } from "./reply-facts.js";
 import type { RequestState } from "./request.js";
+import { ResumableStream } from "./resumable-stream.js";
 import type { AttemptAnswer } from "./run-attempt.js";
 import type { Runtime } from "./runtime.js";
 import { settle } from "./settle.js";
-import type { UpstreamStream } from "./stream.js";
+import type { CommittedStream, UpstreamStream } from "./stream.js";
 import { withinRequest } from "./within-request.js";
 
 /** Passes what an attempt brought through the output guards to the caller. */
@@ -61,18 +63,21 @@ async function* iterate(chunks: readonly Chunk[]): AsyncGenerator<Chunk, void, u
   yield* chunks;
 }
 
-function deliverStream(runtime: Runtime, request: RequestState, stream: UpstreamStream): Answer | Promise<Answer> {
+function deliverStream(runtime: Runtime, request: RequestState, upstream: UpstreamStream): Answer | Promise<Answer> {
   const { guarded, snapshot } = request;
-  if (guarded && (snapshot.plugins.hasTransformStream || request.content)) {
-    return guardStream(runtime, request, guarded, chunksOf(stream), stream);
-  }
+  const isGuarded = guarded && (snapshot.plugins.hasTransformStream || request.content);
+  const { group, deployment } = upstream.attempt;
+  const stream = isContinuable(request, group, deployment)
+    ? new ResumableStream(runtime, request, upstream, !isGuarded && request.call.form === "text")
+    : upstream;
+  if (isGuarded) return guardStream(runtime, request, guarded, chunksOf(stream), stream);
   stream.takeOver((outcome, error) => settle(runtime, request, outcome, error));
   emitReply(runtime, request);
   return new DeliveredStream(request, stream);
 }
 
 /** A stream's chunks one by one, as transforms want them. Leaving the loop leaves the stream. */
-async function* chunksOf(stream: UpstreamStream): AsyncGenerator<Chunk, void, undefined> {
+async function* chunksOf(stream: CommittedStream<unknown>): AsyncGenerator<Chunk, void, undefined> {
   try {
     for (;;) {
       const batch = await stream.next();
@@ -91,7 +96,7 @@ async function guardStream(
   request: RequestState,
   guarded: GuardedRequest,
   chunks: AsyncIterable<Chunk>,
-  source: UpstreamStream | undefined,
+  source: CommittedStream<unknown> | undefined,
 ): Promise<Answer> {
   let stream: GuardedStream;
   try {
@@ -113,7 +118,8 @@ class GuardedStream implements AnswerStream {
   #held: (Chunk | string)[] = [];
   #isOver = false;
   #isCommitted = false;
-  #error: RouterError | undefined;
+  /** What it ended with, until somebody has been told. */
+  #untold: RouterError | undefined;
   #stopListening = () => {};
   #onCancelled!: (error: RouterError) => void;
   readonly #cancelled: Promise<never>;
@@ -122,7 +128,7 @@ class GuardedStream implements AnswerStream {
     private readonly runtime: Runtime,
     private readonly request: RequestState,
     chunks: AsyncIterable<Chunk>,
-    private readonly source: UpstreamStream | undefined,
+    private readonly source: CommittedStream<unknown> | undefined,
   ) {
     this.#chunks = chunks[Symbol.asyncIterator]();
     this.#render = request.call.form === "text" ? (chunk) => JSON.stringify(chunk) : (chunk) => chunk;
@@ -157,28 +163,33 @@ class GuardedStream implements AnswerStream {
   }
 
   async #pull(): Promise<Chunk | undefined> {
-    if (this.#isOver) return undefined;
+    if (this.#isOver) return this.#tellError();
     try {
       const result = await Promise.race([this.#chunks.next(), this.#cancelled]);
-      if (this.#isOver) return undefined;
-      if (!result.done) {
-        this.#tally.add(result.value);
-        this.request.content?.chunk(result.value);
-        return result.value;
+      if (!this.#isOver) {
+        if (!result.done) {
+          this.#tally.add(result.value);
+          this.request.content?.chunk(result.value);
+          return result.value;
+        }
+        this.#end();
       }
-      this.#end();
-      return undefined;
     } catch (thrown) {
-      if (this.#isOver) {
-        if (this.#error) throw this.#error;
-        return undefined;
-      }
       const error = RouterError.isRouterError(thrown)
         ? thrown
         : routerError("internal_error", { requestId: this.request.id, cause: withheldCause(thrown) });
+      // Counts only where nothing else has ended it.
       this.#end(error);
-      throw error;
     }
+    return this.#tellError();
+  }
+
+  /** @throws {RouterError} once: whatever ended the stream did so while nobody was reading, or in the read's place. */
+  #tellError(): undefined {
+    const error = this.#untold;
+    this.#untold = undefined;
+    if (error) throw error;
+    return undefined;
   }
 
   cancel(): void {
@@ -191,7 +202,7 @@ class GuardedStream implements AnswerStream {
   #end(error?: RouterError): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#error = error;
+    this.#untold = error;
     this.#stopListening();
     const { runtime, request, source } = this;
     // Ends the attempt first, so that what it used is part of the settlement.
@@ -224,6 +235,9 @@ class DeliveredReply {
   get routing() {
     return this.request.record();
   }
+  get facts() {
+    return this.request.facts();
+  }
 }
 
 class DeliveredStream {
@@ -234,5 +248,8 @@ class DeliveredStream {
   ) {}
   get routing() {
     return this.request.record();
+  }
+  get facts() {
+    return this.request.facts();
   }
 }

@@ -1,11 +1,17 @@
 import type { Deployment } from "../deployments/deployment.js";
 import { InvalidOptionsError, type OptionsIssue } from "../errors/router-error.js";
-import { MAX_LIMIT } from "../limits/claim.js";
+import { type BudgetClaim, type Claim, claimProblem, MAX_LIMIT } from "../limits/claim.js";
+import { type BudgetRule, ruleOf } from "../limits/rule.js";
 import type { DeploymentRates, Plugin } from "../plugins/plugin.js";
 
-/** What holds for a deployment in the end. */
-export type RatesOf = (deployment: Deployment) => DeploymentRates;
+/** Budgets that plugins state for deployments, by id. */
+export type DeploymentBudgets = ReadonlyMap<string, readonly BudgetRule[]>;
 
+/** What holds for a deployment in the end. */
+export type RatesOf = (deployment: Pick<Deployment, "id" | "rpm" | "tpm">) => DeploymentRates;
+
+/** Budgets of one deployment that plugins state, together; each is reserved in one decision with the others. */
+const MAX_BUDGETS = 16;
 const KINDS = ["rpm", "tpm"] as const satisfies readonly (keyof DeploymentRates)[];
 
 /**
@@ -20,6 +26,7 @@ export function deploymentRates(plugins: readonly Plugin[], deployments: Iterabl
   const rates = new Map<string, DeploymentRates>();
   for (const deployment of deployments) {
     let { rpm, tpm } = deployment;
+    const budgets: BudgetClaim[] = [];
     for (const { plugin, index } of stating) {
       const path = `plugins[${index}].deploymentLimits`;
       const stated = statedBy(plugin, deployment, (message) =>
@@ -27,8 +34,14 @@ export function deploymentRates(plugins: readonly Plugin[], deployments: Iterabl
       );
       rpm = tighter(rpm, stated.rpm);
       tpm = tighter(tpm, stated.tpm);
+      for (const claim of stated.budgets ?? [])
+        budgets.push({ ...claim, scope: `${claim.scope ?? claim.key} (${plugin.name})` });
     }
-    rates.set(deployment.id, { rpm, tpm });
+    rates.set(deployment.id, { rpm, tpm, budgets });
+    if (budgets.length > MAX_BUDGETS) {
+      const path = "plugins";
+      issues.push({ path, message: `state more than ${MAX_BUDGETS} budgets for ${JSON.stringify(deployment.id)}` });
+    }
   }
   if (issues.length > 0) throw new InvalidOptionsError(issues);
   return (deployment) => rates.get(deployment.id) ?? deployment;
@@ -52,15 +65,47 @@ function statedBy(
     onProblem("returned neither an object nor nothing");
     return {};
   }
-  const unknown = Object.keys(stated).find((name) => !KINDS.some((kind) => kind === name));
-  if (unknown !== undefined) onProblem("returned fields other than `rpm` and `tpm`");
+  const unknown = Object.keys(stated).find((name) => name !== "budgets" && !KINDS.some((kind) => kind === name));
+  if (unknown !== undefined) onProblem("returned fields other than `rpm`, `tpm` and `budgets`");
   const rates = stated as DeploymentRates; // an object; its fields are checked here
   for (const kind of KINDS) {
     const rate = rates[kind];
     if (rate === undefined || (Number.isSafeInteger(rate) && rate >= 1 && rate <= MAX_LIMIT)) continue;
     onProblem(`returned \`${kind}\` that is no integer of 1 to ${MAX_LIMIT}`);
   }
-  return rates;
+  const { budgets } = rates;
+  if (budgets === undefined) return rates;
+  const problem = budgetsProblem(budgets);
+  if (problem === undefined) return rates;
+  onProblem(`returned \`budgets\` that are none: ${problem}`);
+  return { rpm: rates.rpm, tpm: rates.tpm };
+}
+
+function budgetsProblem(budgets: unknown): string | undefined {
+  if (!Array.isArray(budgets)) return "expected a list";
+  for (const claim of budgets as unknown[]) {
+    const problem = claimProblem(claim);
+    if (problem !== undefined) return problem;
+    const { kind, reserve } = claim as Claim & { reserve?: unknown }; // it is one
+    if (kind !== "budget") return '`kind` must be "budget"';
+    if (reserve === "expected") return '`reserve` must be "upper-bound"';
+  }
+  return undefined;
+}
+
+/** What plugins state for deployments, as rules. @returns `undefined`: nothing. */
+export function deploymentBudgets(deployments: Iterable<Deployment>, ratesOf: RatesOf): DeploymentBudgets | undefined {
+  const rules = new Map<string, readonly BudgetRule[]>();
+  for (const deployment of deployments) {
+    const { budgets = [] } = ratesOf(deployment);
+    const own = budgets.map((claim) => ruleOf(claim, claim.scope ?? claim.key, true));
+    if (own.length > 0)
+      rules.set(
+        deployment.id,
+        own.filter((rule) => rule.kind === "budget"),
+      );
+  }
+  return rules.size > 0 ? rules : undefined;
 }
 
 function tighter(one: number | undefined, other: number | undefined): number | undefined {

@@ -11,6 +11,7 @@ import { usageOf } from "./reply-facts.js";
 export type WireCall = Pick<
   Attempt,
   | "context"
+  | "group"
   | "deployment"
   | "request"
   | "traceHeaders"
@@ -18,6 +19,9 @@ export type WireCall = Pick<
   | "prepared"
   | "canBeCancelledBy"
   | "noteReasoning"
+  | "noteDropped"
+  | "noteHeaders"
+  | "throwIfOver"
 >;
 
 /** A part of the inputs, in a body of its own. */
@@ -95,7 +99,7 @@ function tokensOf(input: string | readonly number[]): number {
  * The calls of one attempt, a few at a time; together they end as one call would. The first failure ends them all.
  *
  * @param callOne - Makes one call.
- * @param onSpent - Gets what the answers before a failure have used.
+ * @param onSpent - Gets what the answers so far have used, after each.
  * @throws what the first call to fail threw, or the reason of the cancellation.
  */
 export async function callInBatches(
@@ -109,6 +113,7 @@ export async function callInBatches(
   const replies = new Array<EmbeddingReply | undefined>(batches.length).fill(undefined);
   let next = 0;
   let values = 0;
+  let spent: EmbeddingReply["usage"] | undefined;
   const callOnByOne = async () => {
     for (let batch = batches[next]; batch && !stop.isCancelled; batch = batches[next]) {
       const position = next++;
@@ -118,6 +123,8 @@ export async function callInBatches(
         values += valuesOf(reply.data);
         if (values > MAX_VALUES) throw badResponse("the vectors of all answers together are too large");
         replies[position] = reply;
+        spent = spent ? summed([spent, reply.usage]) : reply.usage;
+        onSpent(usageOf({ ...reply, usage: spent }));
       } catch (error) {
         stop.cancel(error);
       } finally {
@@ -127,16 +134,14 @@ export async function callInBatches(
   };
   await Promise.all(Array.from({ length: Math.min(CONCURRENT_CALLS, batches.length) }, callOnByOne));
   const complete = replies.filter((reply) => reply !== undefined);
-  if (stop.isCancelled) {
-    if (complete.length > 0) onSpent(usageOf(joined(complete)));
-    throw stop.reason;
-  }
+  if (stop.isCancelled) throw stop.reason;
   return joined(complete);
 }
 
 /** One of several calls: all of them end together, and each can be cancelled where it is. */
 class BatchCall implements WireCall {
   readonly context: WireCall["context"];
+  readonly group: WireCall["group"];
   readonly deployment: WireCall["deployment"];
   readonly request: WireCall["request"];
   readonly traceHeaders: WireCall["traceHeaders"];
@@ -148,6 +153,7 @@ class BatchCall implements WireCall {
     private readonly stop: Cancellation,
   ) {
     this.context = attempt.context;
+    this.group = attempt.group;
     this.deployment = attempt.deployment;
     this.request = attempt.request;
     this.traceHeaders = attempt.traceHeaders;
@@ -170,6 +176,19 @@ class BatchCall implements WireCall {
 
   noteReasoning(): void {
     this.attempt.noteReasoning();
+  }
+
+  noteDropped(dropped: readonly string[]): void {
+    this.attempt.noteDropped(dropped);
+  }
+
+  noteHeaders(headers: ReadonlyMap<string, string>, sentAt: number): void {
+    this.attempt.noteHeaders(headers, sentAt);
+  }
+
+  throwIfOver(): void {
+    this.stop.throwIfCancelled();
+    this.attempt.throwIfOver();
   }
 
   /** There is nothing left to cancel. */

@@ -12,6 +12,8 @@ import type { GroupState, Runtime } from "./runtime.js";
 interface AttemptFacts {
   readonly request: RequestState;
   readonly number: number;
+  readonly isHedge: boolean;
+  readonly resumed: boolean;
   readonly group: GroupState;
   readonly deployment: Deployment;
   readonly context: AttemptContext;
@@ -41,6 +43,8 @@ export function emitRequestStarted(runtime: Runtime, request: RequestState): voi
     principal: request.principal,
     tags: tagsOf(request),
     metadata: metadataOf(request),
+    experiment: request.experiment,
+    shadowOf: request.shadow?.of,
     type: "request-started",
     isStreaming: request.checked.isStreaming,
   });
@@ -60,9 +64,13 @@ export function emitAttemptStarted(runtime: Runtime, attempt: AttemptFacts): voi
       principal: request.principal,
       tags: tagsOf(request),
       metadata: metadataOf(request),
+      experiment: request.experiment,
+      shadowOf: request.shadow?.of,
       type: "attempt-started",
       isStreaming: attempt.context.isStreaming,
       attempt: attempt.number,
+      isHedge: attempt.isHedge,
+      resumed: attempt.resumed,
       attemptGroup: attempt.group.name,
       deployment: attempt.deployment.id,
       provider: attempt.deployment.provider.name,
@@ -92,9 +100,13 @@ export function emitAttemptEnded(
     principal: request.principal,
     tags: tagsOf(request),
     metadata: metadataOf(request),
+    experiment: request.experiment,
+    shadowOf: request.shadow?.of,
     type: "attempt-ended",
     isStreaming: attempt.context.isStreaming,
     attempt: attempt.number,
+    isHedge: attempt.isHedge,
+    resumed: attempt.resumed,
     attemptGroup: attempt.group.name,
     deployment: attempt.deployment.id,
     provider: attempt.deployment.provider.name,
@@ -125,6 +137,8 @@ export function emitFirstToken(runtime: Runtime, attempt: AttemptFacts, ttftMs: 
     principal: request.principal,
     tags: tagsOf(request),
     metadata: metadataOf(request),
+    experiment: request.experiment,
+    shadowOf: request.shadow?.of,
     type: "first-token",
     attempt: attempt.number,
     deployment: attempt.deployment.id,
@@ -145,6 +159,8 @@ export function emitReply(runtime: Runtime, request: RequestState): void {
     principal: request.principal,
     tags: tagsOf(request),
     metadata: metadataOf(request),
+    experiment: request.experiment,
+    shadowOf: request.shadow?.of,
     type: "reply-ready",
     deployment: request.servedBy?.deployment.id,
     finishReason: request.finishReason,
@@ -170,6 +186,8 @@ export function emitFallback(
     principal: request.principal,
     tags: tagsOf(request),
     metadata: metadataOf(request),
+    experiment: request.experiment,
+    shadowOf: request.shadow?.of,
     type: "fallback-taken",
     from: from.name,
     to: to.name,
@@ -196,6 +214,8 @@ export function emitSettled(
       principal: request.principal,
       tags: tagsOf(request),
       metadata: metadataOf(request),
+      experiment: request.experiment,
+      shadowOf: request.shadow?.of,
       type: "request-failed",
       outcome,
       error,
@@ -211,6 +231,8 @@ export function emitSettled(
     principal: request.principal,
     tags: tagsOf(request),
     metadata: metadataOf(request),
+    experiment: request.experiment,
+    shadowOf: request.shadow?.of,
     type: "request-settled",
     // Not known where the body was refused.
     isStreaming: request.checked?.isStreaming,

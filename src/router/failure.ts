@@ -17,6 +17,15 @@ export class GroupFailure extends Error {
   }
 }
 
+/** What a failure of a deployment means for the rest of its request. */
+export function noteFailure(request: RequestState, { lease, verdict, isCredentialStale }: AttemptFailure): void {
+  const { deployment } = lease.candidate;
+  if (isCredentialStale) {
+    deployment.credential.drop();
+    request.renewedCredentials.push(deployment.id);
+  } else if (!verdict.sameAgain) request.ruledOut.push(deployment.id);
+}
+
 /** Statuses of the upstream that the caller sees as they are. */
 const KEPT_STATUSES: ReadonlySet<number> = new Set([503, 504]);
 
@@ -64,9 +73,8 @@ export function errorOfAttempt(
 export function interrupted(
   request: RequestState,
   failure: AttemptFailure | RouterError,
-  summary: StreamSummary,
+  partial: PartialReply,
 ): RouterError {
-  const partial: PartialReply = { text: summary.text, usage: partialUsage(request, summary) };
   if (RouterError.isRouterError(failure)) {
     return failure.code === "cancelled"
       ? failure
@@ -82,7 +90,11 @@ export function interrupted(
   return errorOfAttempt(request, failure, { partial });
 }
 
-function partialUsage(request: RequestState, { usage, outputLength }: StreamSummary): PartialReply["usage"] {
+/** What had arrived of a stream. */
+export function partialOf(request: RequestState, { text, usage, outputLength }: StreamSummary): PartialReply {
   const { prompt_tokens, completion_tokens } = usage ?? estimatedUsage(request.promptTokens, outputLength);
-  return { promptTokens: prompt_tokens, completionTokens: completion_tokens, isEstimated: usage === undefined };
+  return {
+    text,
+    usage: { promptTokens: prompt_tokens, completionTokens: completion_tokens, isEstimated: usage === undefined },
+  };
 }

@@ -1,5 +1,12 @@
 import { z } from "zod";
 import { type RouterError, routerError } from "../errors/router-error.js";
+import {
+  type AccountReference,
+  fileIdIn,
+  idOf,
+  referenceOfField,
+  referenceOfTool,
+} from "../protocol/account-references.js";
 import { Feature, type FeatureSet } from "../protocol/features.js";
 import type { Operation } from "../protocol/operations.js";
 import { utf8Length } from "../tokens/estimate.js";
@@ -44,6 +51,8 @@ export interface CheckedBody {
   readonly wantsBase64: boolean;
   /** Reasoning is asked for: the first token may take longer. */
   readonly hasReasoning: boolean;
+  /** Things that exist at one account only; `undefined`: none. */
+  readonly references: readonly AccountReference[] | undefined;
 }
 
 /**
@@ -125,6 +134,7 @@ class BodyCheck implements CheckedBody {
   wantsLogprobs = false;
   wantsBase64 = false;
   hasReasoning = false;
+  references: AccountReference[] | undefined = undefined;
   /** Lower bound of the body's size as JSON. */
   #size = 0;
   readonly #limits: InputLimits;
@@ -353,8 +363,13 @@ class BodyCheck implements CheckedBody {
         break;
       default:
         this.#refuseSteering(undefined, key);
+        this.#refer(referenceOfField(key, value));
     }
     this.#value(key, value, FIELD_DEPTH);
+  }
+
+  #refer(reference: AccountReference | undefined): void {
+    if (reference !== undefined) (this.references ??= []).push(reference);
   }
 
   #requireModel(): void {
@@ -422,6 +437,9 @@ class BodyCheck implements CheckedBody {
         case "content":
           this.#content(value, index);
           break;
+        case "audio":
+          this.#audio(value, index);
+          break;
         case "tool_calls":
           this.#toolCalls(value, index);
           break;
@@ -429,7 +447,6 @@ class BodyCheck implements CheckedBody {
         case "tool_call_id":
         case "refusal":
         case "function_call":
-        case "audio":
         case "reasoning_content":
         case "reasoning_details": {
           const problem = this.#walk(value, MESSAGE_DEPTH + 1);
@@ -440,6 +457,14 @@ class BodyCheck implements CheckedBody {
           this.#unknownField(`messages[${index}]`, key, value, MESSAGE_DEPTH + 1);
       }
     }
+  }
+
+  /** An answer of before, which its provider keeps. */
+  #audio(audio: unknown, index: number): void {
+    const id = idOf(audio);
+    if (id !== undefined) this.#refer({ kind: "audio", param: `messages[${index}].audio.id`, id });
+    const problem = this.#walk(audio, MESSAGE_DEPTH + 1);
+    if (problem) throw broken(`messages[${index}].audio`, problem);
   }
 
   #content(content: unknown, index: number): void {
@@ -467,6 +492,7 @@ class BodyCheck implements CheckedBody {
       const value = part[key];
       if (value === undefined) continue;
       this.#grow(key.length);
+      if (typeof value === "object" || key === "file_id") this.#file(key, value, part, index, at);
       if (key === "type" || key === member || key === "cache_control") {
         // The member's shape has been checked; here it counts for size and depth.
         const problem = this.#walk(value, PART_DEPTH + 1);
@@ -475,6 +501,14 @@ class BodyCheck implements CheckedBody {
         this.#unknownField(`messages[${index}].content[${at}]`, key, value, PART_DEPTH + 1);
       }
     }
+  }
+
+  /** A file by its id: of the part itself, or of a member of it, whatever that is called. */
+  #file(key: string, value: unknown, part: Fields, index: number, at: number): void {
+    const id = fileIdIn(key === "file_id" ? part : value);
+    if (id === undefined) return;
+    const member = key === "file_id" ? key : `${key}.file_id`;
+    this.#refer({ kind: "file", param: `messages[${index}].content[${at}].${member}`, id });
   }
 
   #partMember(type: string, value: unknown, path: string): void {
@@ -532,7 +566,10 @@ class BodyCheck implements CheckedBody {
         continue;
       }
       this.features |= Feature.tools;
-      if (type !== "function") continue;
+      if (type !== "function") {
+        this.#refer(referenceOfTool(tool, `tools[${i}]`));
+        continue;
+      }
       const declared = tool.function;
       if (!isObject(declared)) throw expected(`tools[${i}].function`, "an object", declared);
       if (typeof declared.name !== "string") throw expected(`tools[${i}].function.name`, "a string", declared.name);

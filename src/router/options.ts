@@ -15,9 +15,14 @@ import { pluginsSchema } from "../plugins/options.js";
 import type { Provider } from "../providers/provider.js";
 import { knownProviders } from "../providers/registry.js";
 import { affinityOption, defaultAffinity } from "../routing/affinity/options.js";
+import { type ExperimentSettings, experimentNames, experimentOption } from "../routing/experiment/options.js";
 import { fallbackCycles } from "../routing/fallbacks.js";
+import { defaultHedge, hedgeOption } from "../routing/hedging/options.js";
+import { midStreamNames, midStreamOption } from "../routing/mid-stream/options.js";
 import { type FallbackSettings, fallbackOption, noFallbacks, strategyOption } from "../routing/options.js";
 import { defaultQueue, queueOption } from "../routing/queue/options.js";
+import { type ShadowSettings, shadowNames, shadowOption } from "../routing/shadow/options.js";
+import { spillOption } from "../routing/spill.js";
 import { type StrategyName, strategyNames } from "../routing/strategies/index.js";
 import type { Store } from "../stores/store.js";
 import { createCounterLoader } from "../tokens/counter.js";
@@ -37,6 +42,10 @@ const NESTED_NAMES: ReadonlyMap<string, readonly string[]> = new Map([
   ["fallbacks", Object.keys(noFallbacks)],
   ["affinity", Object.keys(defaultAffinity).filter((name) => name !== "isEnabled")],
   ["queue", Object.keys(defaultQueue).filter((name) => name !== "isEnabled")],
+  ["hedge", Object.keys(defaultHedge).filter((name) => name !== "isEnabled")],
+  ["midStream", midStreamNames],
+  ["experiment", experimentNames],
+  ["shadow", shadowNames],
 ]);
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -62,15 +71,25 @@ export const groupDefaultsSchema = z.strictObject({
   timeouts: timeoutsSchema.prefault({}),
   cooldown: cooldownOption.prefault({}),
   onDisconnect: z.enum(["cancel", "drain"]).default("cancel"),
+  midStream: midStreamOption.prefault("error"),
   affinity: affinityOption.prefault(true),
   queue: queueOption.prefault(true),
+  hedge: hedgeOption.prefault(false),
+  spillMs: spillOption,
+  providerLimits: z.enum(["learn", "ignore"]).default("learn"),
+});
+/** What each group says for itself alone, beside its deployments. */
+const ownGroupSchema = z.strictObject({
+  ...groupDefaultsSchema.shape,
+  experiment: experimentOption.optional(),
+  shadow: shadowOption.optional(),
 });
 export const groupSchema = z.strictObject({
   deployments: z.custom<readonly unknown[]>(
     (deployments) => Array.isArray(deployments) && deployments.length > 0,
     "expected an array of at least one deployment",
   ),
-  ...groupDefaultsSchema.shape,
+  ...ownGroupSchema.shape,
 });
 export const onStoreFailureSchema = z.strictObject({
   limits: z.enum(["closed", "local-share", "open"]).default("local-share"),
@@ -127,10 +146,14 @@ export function parseOptions(options: unknown): Settings {
   const aliases = parseAliases(router.aliases ?? {}, groups, issues);
   const names = new Registry(groups, aliases);
   const fallbacks = groups.map((group) => parseFallbacks(group, names, aliases, issues));
+  const trials = groups.map((group) => ({
+    experiment: parseExperiment(group, names, aliases, issues),
+    shadow: parseShadow(group, names, aliases, issues),
+  }));
   if (issues.list.length > 0) throw new InvalidOptionsError(issues.list);
 
   // One chain for each group.
-  const settings = groups.map((group, index) => settingsOf(group, fallbacks[index]!));
+  const settings = groups.map((group, index) => settingsOf(group, fallbacks[index]!, trials[index]!));
   const registry = new Registry(settings, aliases);
   const deployments = new Map<string, Deployment>();
   for (const group of settings) {
@@ -160,7 +183,7 @@ export function parseOptions(options: unknown): Settings {
     transport: router.transport,
     clock,
     random: router.random ?? systemRandom,
-    warnings: warningsOf(settings, registry),
+    warnings: [...warningsOf(settings, registry), ...shadowWarnings(settings, registry)],
   });
 }
 
@@ -213,7 +236,7 @@ function usableDefaults(defaults: Fields, issues: OptionIssues): Fields {
 interface ParsedGroup extends NamedGroup {
   readonly at: OptionPath;
   readonly deployments: readonly NamedDeployment[];
-  readonly fields: Partial<z.output<typeof groupDefaultsSchema>>;
+  readonly fields: Partial<z.output<typeof ownGroupSchema>>;
   /** As they were written, by the group itself or in `defaults`. */
   readonly fallbacks: unknown;
   readonly isFallbacksOwn: boolean;
@@ -249,7 +272,7 @@ function parseGroup(
   if (typeof strategyName === "string" && !strategyNames.includes(strategyName as StrategyName)) {
     issues.addUnknownName([...at, "strategy"], "strategy", strategyName, strategyNames);
   }
-  const fields = issues.parseFields(groupDefaultsSchema, merged, at);
+  const fields = issues.parseFields(ownGroupSchema, merged, at);
   const entries = issues.parse(groupSchema.shape.deployments, list, listAt) ?? [];
   const wildcard = wildcardOf(name);
   const deployments = entries.map((entry, index) => {
@@ -410,7 +433,10 @@ function parseAliases(raw: Fields, groups: readonly ParsedGroup[], issues: Optio
 function addUnknownGroup(at: OptionPath, name: string, groupNames: ReadonlySet<string>, issues: OptionIssues): void {
   if (groupNames.has(name)) {
     issues.add(at, "a wildcard group stands for no single model; give a name that it takes");
-  } else issues.addUnknownName(at, "group", name, groupNames);
+  } else {
+    const plain = [...groupNames].filter((known) => !known.includes("*"));
+    issues.addUnknownName(at, "group", name, name.includes("*") ? groupNames : plain);
+  }
 }
 
 const CHAINS: readonly FallbackChain[] = ["onError", "onContextWindow", "onContentPolicy", "onBudget"];
@@ -451,6 +477,72 @@ function parseFallbacks(
   return chains;
 }
 
+/** Variants are groups like any other, with one thing less: they do not hand requests on themselves. */
+function parseExperiment(
+  group: ParsedGroup,
+  names: Registry<ParsedGroup>,
+  aliases: ReadonlyMap<string, string>,
+  issues: OptionIssues,
+): ExperimentSettings | undefined {
+  const { experiment } = group.fields;
+  if (!experiment) return undefined;
+  const at = [...group.at, "experiment"];
+  if (group.wildcard) {
+    issues.add(at, "a wildcard group has no experiment: its callers choose the model");
+    return undefined;
+  }
+  const arms = new Map<string, number>();
+  for (const [name, share] of experiment.variants) {
+    const variantAt = [...at, "variants", name];
+    const target = aliases.get(name) ?? name;
+    const resolved = names.resolve(target);
+    if (!resolved) addUnknownGroup(variantAt, name, new Set(names.names), issues);
+    else if (resolved.group === group) issues.add(variantAt, "is the group itself, which has what the others leave");
+    else if (resolved.group.fields.experiment) {
+      issues.add(variantAt, "has an experiment of its own: a request takes part in one");
+    } else if (arms.has(target)) issues.add(variantAt, "is given twice");
+    else arms.set(target, share);
+  }
+  const rest = Math.max(0, 1 - [...arms.values()].reduce((sum, share) => sum + share, 0));
+  return Object.freeze({
+    name: experiment.name ?? group.name,
+    stickyBy: experiment.stickyBy,
+    arms: Object.freeze([
+      { variant: group.name, share: rest },
+      ...[...arms].map(([variant, share]) => ({ variant, share })),
+    ]),
+  });
+}
+
+function parseShadow(
+  group: ParsedGroup,
+  names: Registry<ParsedGroup>,
+  aliases: ReadonlyMap<string, string>,
+  issues: OptionIssues,
+): ShadowSettings | undefined {
+  const { shadow } = group.fields;
+  if (!shadow) return undefined;
+  const at = [...group.at, "shadow", "group"];
+  const target = aliases.get(shadow.group) ?? shadow.group;
+  const resolved = names.resolve(target);
+  if (!resolved) addUnknownGroup(at, shadow.group, new Set(names.names), issues);
+  else if (resolved.group === group) issues.add(at, "is the group itself");
+  return Object.freeze({ ...shadow, group: target });
+}
+
+/** Copies are to cost the group nothing: neither slots nor limits, and no failures. */
+function shadowWarnings(groups: readonly GroupSettings[], registry: Registry<GroupSettings>): string[] {
+  return groups.flatMap(({ name, shadow, deployments }) => {
+    const target = shadow && registry.resolve(shadow.group);
+    if (!target) return [];
+    const shared = target.group.deployments.filter(({ id }) => deployments.some((own) => own.id === id));
+    return shared.map(
+      ({ id }) =>
+        `The group "${name}" and its shadow "${target.group.name}" share the deployment ${id}: copies take its slots and limits from callers.`,
+    );
+  });
+}
+
 /** Warnings about fallbacks that lead back to where they came from. */
 function warningsOf(groups: readonly GroupSettings[], registry: Registry<GroupSettings>): string[] {
   const links = groups.map((group) => {
@@ -468,15 +560,38 @@ function warningsOf(groups: readonly GroupSettings[], registry: Registry<GroupSe
       },
     ] as const;
   });
-  return fallbackCycles(new Map(links)).map(({ warning }) => warning);
+  return [...fallbackCycles(new Map(links)).map(({ warning }) => warning), ...groups.flatMap(continuationWarning)];
+}
+
+/** Nobody there continues. */
+function continuationWarning({ name, midStream, deployments }: GroupSettings): string[] {
+  const isPossible = midStream.prompt !== undefined || deployments.some(({ takesPrefill }) => takesPrefill);
+  if (!midStream.isContinued || isPossible) return [];
+  return [
+    `The group "${name}" has midStream "continue", but no deployment that takes a prefill: give a \`prompt\`, or \`prefill: true\` to those that do.`,
+  ];
 }
 
 /** @param group - Parsed without a problem: each field, and each deployment, is there. */
-function settingsOf(group: ParsedGroup, fallbacks: FallbackSettings): GroupSettings {
+function settingsOf(
+  group: ParsedGroup,
+  fallbacks: FallbackSettings,
+  { experiment, shadow }: Pick<GroupSettings, "experiment" | "shadow">,
+): GroupSettings {
   const { name, wildcard, deployments, fields } = group;
-  const { strategy, retries, timeouts, cooldown, onDisconnect, affinity, queue } = fields as z.output<
-    typeof groupDefaultsSchema
-  >;
+  const {
+    strategy,
+    retries,
+    timeouts,
+    cooldown,
+    onDisconnect,
+    midStream,
+    affinity,
+    queue,
+    hedge,
+    spillMs,
+    providerLimits,
+  } = fields as z.output<typeof groupDefaultsSchema>;
   return Object.freeze({
     name,
     wildcard,
@@ -488,7 +603,13 @@ function settingsOf(group: ParsedGroup, fallbacks: FallbackSettings): GroupSetti
     timeouts: Object.freeze({ ...timeouts, firstTokenMs: timeouts.firstTokenMs, idleMs: timeouts.idleMs }),
     cooldown,
     onDisconnect,
+    midStream,
     affinity,
     queue,
+    hedge,
+    spillMs: spillMs === false ? undefined : spillMs,
+    providerLimits,
+    experiment,
+    shadow,
   });
 }

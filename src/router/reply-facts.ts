@@ -2,11 +2,17 @@ import type { ChatChoice } from "../protocol/chat.js";
 import type { CompletionChoice } from "../protocol/completions.js";
 import type { Reply } from "../protocol/operations.js";
 import type { Usage } from "../protocol/usage.js";
+import { checkedUsage } from "../tokens/usage-check.js";
+import type { RequestState } from "./request.js";
 
-/** The usage of a reply of any operation; embeddings have no output tokens. */
+/**
+ * The usage of a reply of any operation; embeddings have no output tokens.
+ *
+ * @returns `undefined`: none was reported. Embeddings always have a usage, of 0 where the upstream said nothing.
+ */
 export function usageOf(reply: Reply): Usage | undefined {
   const { usage } = reply;
-  if (!usage) return undefined;
+  if (!usage || (!("completion_tokens" in usage) && usage.prompt_tokens === 0)) return undefined;
   return "completion_tokens" in usage ? usage : { ...usage, completion_tokens: 0 };
 }
 
@@ -18,6 +24,15 @@ export function estimatedUsage(promptTokens: number, outputLength: number): Usag
   const prompt = Math.ceil(promptTokens);
   const completion = Math.ceil(outputLength / UNITS_PER_TOKEN);
   return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
+}
+
+/** What a stream has used: as far as the upstream says so, and where that can be true. */
+export function checkedUsageOf(
+  { promptTokens }: RequestState,
+  reported: Usage | undefined,
+  outputLength: number,
+): Usage {
+  return checkedUsage(reported, estimatedUsage(promptTokens, outputLength)).usage;
 }
 
 /** UTF-16 units of text, reasoning, refusals and tool arguments, for where the upstream counts nothing. */

@@ -8,25 +8,31 @@ import { Cancellation } from "../internal/cancellation.js";
 import { type Deferred, deferred } from "../internal/deferred.js";
 import { randomId } from "../internal/random.js";
 import type { LedgerEntry } from "../ledger/ledger.js";
-import type { RequestAccount } from "../limits/accounts.js";
+import type { AccountRefusal, RequestAccount } from "../limits/accounts.js";
 import type { RequestLeases } from "../limits/lease.js";
 import type { Amounts } from "../limits/rule.js";
 import type { GuardedRequest } from "../plugins/guarded-request.js";
 import type { CacheStatus, Principal, RequestOutcome, SettledUsage } from "../plugins/plugin.js";
 import type { Operation, RequestBody } from "../protocol/operations.js";
 import type { Usage } from "../protocol/usage.js";
+import type { RateLimitHeader } from "../providers/provider.js";
 import type { DeploymentMatch } from "../routing/affinity/group-affinity.js";
 import type { PrefixChain } from "../routing/affinity/prefix-chain.js";
 import type { PooledCandidate } from "../routing/candidates.js";
+import type { ExperimentAssignment } from "../routing/experiment/assignment.js";
 import { nextGroup } from "../routing/fallbacks.js";
 import { fallbackSettings, noFallbacks } from "../routing/options.js";
 import { NANO_USD_PER_USD } from "../tokens/pricing.js";
 import type { Call } from "./call.js";
 import type { RequestCapture } from "./content.js";
+import type { Continuation } from "./continuation.js";
+import type { ExplainedDeployment } from "./explained-deployment.js";
 import type { CheckedBody } from "./input-limits.js";
+import type { Pin } from "./pin.js";
 import { tightest } from "./rate-limit-states.js";
-import type { AttemptRecord, ExcludedDeployment, RoutingRecord } from "./routing-record.js";
+import type { AttemptRecord, ExcludedDeployment, RoutingFacts, RoutingRecord } from "./routing-record.js";
 import type { GroupInTurn, GroupState, Runtime, Snapshot } from "./runtime.js";
+import type { ShadowRun } from "./shadow.js";
 
 /** A failed attempt with what follows from it. */
 export interface AttemptFailure {
@@ -49,6 +55,10 @@ export interface Lease {
   readonly flight: AttemptInFlight;
   /** What it takes of the deployment's own limits. */
   readonly share: AttemptShare | undefined;
+  /** What it holds of the deployment's own budgets. */
+  readonly budget?: RequestAccount | undefined;
+  /** A hard one is among them: the answer is no longer than what is held. */
+  readonly isBounded?: boolean | undefined;
   /** What its prefix cache may have of the prompt. */
   readonly prefix: PrefixUse;
 }
@@ -70,12 +80,18 @@ export interface PrefixUse {
   readonly match: DeploymentMatch;
   /** The deployment reads the prompt now. */
   begin(): void;
+  /** It is the deployment, of two, that serves the request. */
+  served(): void;
   /** The whole answer came. */
   answered(usage: Usage | undefined, text: string): void;
 }
 
 /** What an attempt holds of its deployment's limits: ended exactly once. */
 export interface AttemptShare {
+  /** The upstream has answered: what it says of its limits. @param sentAt - When it was asked, on the router's clock. */
+  learn(table: readonly RateLimitHeader[], headers: ReadonlyMap<string, string>, sentAt: number): void;
+  /** The upstream refused it as too much. */
+  refused(): void;
   /** @param isAttempted - The upstream was asked: a request counts then, whatever came of it. */
   end(isAttempted: boolean, tokens: number): void;
 }
@@ -89,12 +105,14 @@ const NO_METADATA: Readonly<Record<string, string>> = Object.freeze({});
 /** The state of one request, from its arrival to its one outcome (R1). */
 export class RequestState {
   readonly id: string;
+  /** Nothing is sent for it. */
+  readonly isExplained: boolean;
   readonly operation: Operation;
   readonly call: Call;
   readonly startedAt: number;
   readonly cancellation: Cancellation;
   /** Configuration as it was when the request came; a reload does not touch it (R17). */
-  readonly snapshot: Snapshot;
+  snapshot: Snapshot;
   /** How many requests made by plugins this one is inside of. */
   depth = 0;
   /** Its place among the requests under way. */
@@ -103,8 +121,11 @@ export class RequestState {
   // Set by `admit`, which runs before anything else reads them.
   body!: RequestBody;
   checked!: CheckedBody;
-  /** The group that the caller named. */
+  /** The group that the caller named, or the variant of its experiment that the request got. */
   group!: GroupState;
+  experiment: ExperimentAssignment | undefined;
+  /** The request is the copy of another one: nobody waits for its answer. */
+  shadow: ShadowRun | undefined;
   /** What a wildcard group puts in the place of `*`. */
   captured: string | undefined;
   promptTokens = 0;
@@ -129,6 +150,18 @@ export class RequestState {
   readonly charged = { tokens: 0, nanoUsd: 0 };
   /** A hard budget applies: what it can cost has to be known, and bounded. */
   isBudgeted = false;
+  /** Hard budgets hold what it probably costs: what becomes of a stream that outgrows them. */
+  expectedHold: "finish" | "cut" | undefined;
+  /** It refers to something that exists at one account only: routed there, never elsewhere, never hedged (routing §4). */
+  get isPinned(): boolean {
+    return this.pin !== undefined;
+  }
+  /** To whom; set when its body is read. */
+  pin: Pin | undefined;
+  /** Set once its stream has broken, and another deployment goes on with it. */
+  continuation: Continuation | undefined;
+  /** Deployments whose own budgets have no room for it, by id; `undefined`: none was found yet. */
+  overBudget: Map<string, AccountRefusal> | undefined;
   /** Numbers what its attempts reserve of deployments' limits. */
   nextShare = 1;
   /** What its attempts used, for the ledger. */
@@ -150,6 +183,8 @@ export class RequestState {
   excluded: ExcludedDeployment[] = [];
   /** The latest choice: who was compared, by id; without the ids all of the lowest tier, and nobody else. */
   choice: { readonly group: GroupState; readonly compared: readonly string[] | undefined } | undefined;
+  /** What the latest choice went by, where the caller wants to see it. */
+  candidates: readonly ExplainedDeployment[] | undefined;
   /** Why no deployment could be chosen, where that came before any attempt. */
   refusal: RouterError | undefined;
   /** The plugin that answered, instead of a deployment. */
@@ -175,9 +210,11 @@ export class RequestState {
   #stopFollowing: (() => void) | undefined;
   #runtime: Runtime;
 
-  constructor(runtime: Runtime, call: Call) {
+  /** @param id - Of a request that is only explained: it takes nothing of the router's, no chance either. */
+  constructor(runtime: Runtime, call: Call, id?: string) {
     this.#runtime = runtime;
-    this.id = randomId(runtime.random, "req_");
+    this.isExplained = id !== undefined;
+    this.id = id ?? randomId(runtime.random, "req_");
     this.operation = call.operation;
     this.call = call;
     this.startedAt = runtime.clock.now();
@@ -270,9 +307,10 @@ export class RequestState {
       const group = from.group.settings;
       for (const name of names) {
         const next = snapshot.settings.registry.resolveFallback(name, { group, captured: from.captured });
-        if (next && !resolved.has(next.group.name)) {
-          resolved.set(next.group.name, { group: snapshot.groupOf(next.group), captured: next.captured });
-        }
+        if (!next || resolved.has(next.group.name)) continue;
+        const nextGroupState = snapshot.groupOf(next.group);
+        if (this.pin?.allows(nextGroupState) === false) continue;
+        resolved.set(next.group.name, { group: nextGroupState, captured: next.captured });
       }
       return { ...noFallbacks, [chain]: [...resolved.keys()] };
     };
@@ -282,6 +320,14 @@ export class RequestState {
     const origin = groupsOf(ownChain, { group: this.group, captured: this.captured });
     const name = nextGroup({ chain, current, origin, visited });
     return name === undefined ? undefined : resolved.get(name);
+  }
+
+  /** Adds an attempt that has ended: in the order of their numbers, also of two that ran at once. */
+  noteAttempt(record: AttemptRecord): void {
+    const { attempts } = this;
+    const last = attempts.at(-1);
+    if (!last || last.number < record.number) attempts.push(record);
+    else attempts.splice(attempts.length - 1, 0, record);
   }
 
   /** Adds what an attempt used, failed ones too: each is charged once (R13). */
@@ -322,10 +368,35 @@ export class RequestState {
     this.#done?.resolve(this.record());
   }
 
+  /** The part of {@link record} that is said with every reply. */
+  facts(): RoutingFacts {
+    const { servedBy, account } = this;
+    return {
+      requestId: this.id,
+      group: this.#groupName,
+      deployment: servedBy?.deployment.id,
+      attempts: this.attempts,
+      experiment: this.experiment,
+      costUsd: this.#costUsd,
+      rateLimits: account && tightest(account.states),
+      cache: this.cache,
+    };
+  }
+
+  /** Of the group that served, or was tried last. */
+  get #groupName(): string {
+    return this.servedBy?.group.name ?? this.visited.at(-1) ?? this.group?.name ?? "";
+  }
+
+  /** No upstream was asked: that is free, and not unpriced. */
+  get #costUsd(): number | null {
+    return isFromCache(this) ? 0 : (this.usage?.costUsd ?? null);
+  }
+
   /** What is known now. */
   record(): RoutingRecord {
     const { considered, excluded } = this.#choiceRecord();
-    return new RequestRecord(this, considered, excluded);
+    return new RequestRecord(this, this.facts(), considered, excluded);
   }
 
   #choiceRecord(): Pick<RoutingRecord, "considered" | "excluded"> {
@@ -369,10 +440,13 @@ class RequestRecord implements RoutingRecord {
   readonly deployment: string | undefined;
   readonly provider: string | undefined;
   readonly attempts: readonly AttemptRecord[];
+  readonly experiment: ExperimentAssignment | undefined;
   readonly considered: readonly string[];
   readonly excluded: readonly ExcludedDeployment[];
+  readonly candidates: readonly ExplainedDeployment[] | undefined;
   readonly dropped: readonly string[];
   readonly queuedMs: number;
+  readonly resumed: boolean;
   readonly ttftMs: number | undefined;
   readonly durationMs: number | undefined;
   readonly usage: SettledUsage | undefined;
@@ -382,25 +456,31 @@ class RequestRecord implements RoutingRecord {
   readonly outcome: RequestOutcome | undefined;
   readonly #request: RequestState;
 
-  constructor(request: RequestState, considered: readonly string[], excluded: readonly ExcludedDeployment[]) {
-    const served = request.servedBy;
-    this.requestId = request.id;
+  constructor(
+    request: RequestState,
+    facts: RoutingFacts,
+    considered: readonly string[],
+    excluded: readonly ExcludedDeployment[],
+  ) {
+    this.requestId = facts.requestId;
     this.model = request.model;
-    this.group = served?.group.name ?? request.visited.at(-1) ?? request.group?.name ?? "";
-    this.deployment = served?.deployment.id;
-    this.provider = served?.deployment.provider.name;
+    this.group = facts.group;
+    this.deployment = facts.deployment;
+    this.provider = request.servedBy?.deployment.provider.name;
     this.attempts = [...request.attempts];
+    this.experiment = request.experiment;
     this.considered = considered;
     this.excluded = excluded;
+    this.candidates = request.candidates;
     this.dropped = request.dropped;
     this.queuedMs = request.queuedMs;
+    this.resumed = request.attempts.some(({ resumed }) => resumed);
     this.ttftMs = request.ttftMs;
     this.durationMs = request.durationMs;
     this.usage = request.usage;
-    this.cache = request.cache;
-    // No upstream was asked: that is free, and not unpriced.
-    this.costUsd = isFromCache(request) ? 0 : (request.usage?.costUsd ?? null);
-    this.rateLimits = request.account && tightest(request.account.states);
+    this.cache = facts.cache;
+    this.costUsd = facts.costUsd;
+    this.rateLimits = facts.rateLimits;
     this.outcome = request.outcome;
     this.#request = request;
   }

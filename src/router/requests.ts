@@ -2,7 +2,7 @@ import type { Cancellation } from "../internal/cancellation.js";
 import type { RequestOutcome } from "../plugins/plugin.js";
 
 /** What is needed of a request to end it. */
-interface Cancellable {
+export interface Cancellable {
   readonly id: string;
   readonly cancellation: Cancellation;
   /** Its place among those under way; only {@link Requests} touches it. */

@@ -1,10 +1,11 @@
 import { type RouterError, routerError } from "../errors/router-error.js";
 import type { AccountRefusal, AccountRequest, RequestAccount } from "../limits/accounts.js";
 import { type Rule, ruleOf } from "../limits/rule.js";
-import type { PluginClaim } from "../plugins/run-plugins.js";
+import type { PluginClaim, PluginReservations } from "../plugins/run-plugins.js";
 import { reservationId } from "./accounting.js";
 import { sharedFingerprint } from "./affinity.js";
-import { amountsOf, hasHardBudget } from "./amounts.js";
+import { amountsOf, expectedHoldOf, hasHardBudget } from "./amounts.js";
+import { ledgerTags } from "./booking.js";
 import { emitFallback } from "./events.js";
 import { pause } from "./pause.js";
 import { tightest } from "./rate-limit-states.js";
@@ -26,19 +27,30 @@ const NO_RULES: readonly Rule[] = [];
  * @throws {RouterError} refused; nothing is reserved then.
  */
 export function reserve(runtime: Runtime, request: RequestState): Promise<void> | undefined {
+  // Whoever has a budget of its own needs a price, whoever calls.
+  const prices = request.snapshot.deploymentBudgets && runtime.pricesAreComing;
+  return prices
+    ? withinRequest(runtime, request, prices).then(() => reserveNow(runtime, request))
+    : reserveNow(runtime, request);
+}
+
+function reserveNow(runtime: Runtime, request: RequestState): Promise<void> | undefined {
   const { plugins } = request.snapshot;
   if (plugins.hasReserve) return reserveWithPlugins(runtime, request);
   if (!request.access && sharedFingerprint(runtime, request) === undefined) return undefined;
   return reserveRules(runtime, request, []);
 }
 
-async function reserveWithPlugins(runtime: Runtime, request: RequestState): Promise<void> {
+function reserveWithPlugins(runtime: Runtime, request: RequestState): Promise<void> | undefined {
+  const go = ({ claims, leases }: PluginReservations) => {
+    // From here on the request's end settles or releases them, whatever happens next.
+    request.leases = leases;
+    return reserveRules(runtime, request, claims);
+  };
   // There are guards, so that there is what they see.
   const reserving = request.snapshot.plugins.reserve(request.guarded!);
-  const { claims, leases } = await withinRequest(runtime, request, reserving, (late) => late.leases.release());
-  // From here on the request's end settles or releases them, whatever happens next.
-  request.leases = leases;
-  await reserveRules(runtime, request, claims);
+  if (!(reserving instanceof Promise)) return go(reserving);
+  return withinRequest(runtime, request, reserving, (late) => late.leases.release()).then(go);
 }
 
 function reserveRules(
@@ -76,6 +88,7 @@ function reserveIn(
     throw routerError("internal_error", { requestId: request.id, message });
   }
   request.isBudgeted = hasHardBudget(rules);
+  request.expectedHold = request.isBudgeted ? expectedHoldOf(rules) : undefined;
   // Not known yet is not unpriced.
   const prices = request.isBudgeted ? runtime.pricesAreComing : undefined;
   const ask = () => reserveAll(runtime, request, turn, rules, question);
@@ -120,7 +133,9 @@ function reserveAll(
 }
 
 /** Whose a reservation was, for whoever books it when this process has died. */
-function noteOf({ operation, model, group, principal, tags, isBudgeted }: RequestState): string {
+function noteOf(request: RequestState): string {
+  const { operation, model, group, principal, isBudgeted } = request;
+  const tags = ledgerTags(request);
   const note = JSON.stringify({ operation, model, group: group.name, ...principal, tags, isBudgeted });
   if (note.length <= MAX_NOTE) return note;
   // Names may be longer than a note; ids of a directory never are.
@@ -189,7 +204,8 @@ async function waitForRoom(
   }
 }
 
-function errorOf(request: RequestState, { rule, cause, retryAfterMs, states }: AccountRefusal): RouterError {
+/** What a caller reads of a refusal. */
+export function errorOf(request: RequestState, { rule, cause, retryAfterMs, states }: AccountRefusal): RouterError {
   const requestId = request.id;
   const rateLimits = tightest(states);
   const what = describe(rule);
@@ -202,7 +218,9 @@ function errorOf(request: RequestState, { rule, cause, retryAfterMs, states }: A
       cause === "never-fits"
         ? `The request could cost more than the whole ${what} of ${rule.scope}.`
         : `The ${what} of ${rule.scope} has no room for what this request can cost.`;
-    return routerError("insufficient_quota", { requestId, rateLimits, message });
+    const isUncapped = request.operation !== "embeddings" && request.checked.maxOutputTokens === undefined;
+    const hint = isUncapped ? " Without `max_tokens`, that is the longest answer that the model may give." : "";
+    return routerError("insufficient_quota", { requestId, rateLimits, message: message + hint });
   }
   if (cause === "never-fits") {
     const message = `The request is larger than the ${what} of ${rule.scope} ever lets through.`;

@@ -12,8 +12,13 @@ import type { OllamaOptions } from "../providers/ollama/options.js";
 import type { Provider } from "../providers/provider.js";
 import type { SimulatedOptions } from "../providers/simulated/options.js";
 import type { AffinityOption } from "../routing/affinity/options.js";
+import type { ExperimentOptions } from "../routing/experiment/options.js";
+import type { HedgeOption } from "../routing/hedging/options.js";
+import type { MidStreamOption } from "../routing/mid-stream/options.js";
 import type { FallbackOption, StrategyOption } from "../routing/options.js";
 import type { QueueOption } from "../routing/queue/options.js";
+import type { ShadowOptions } from "../routing/shadow/options.js";
+import type { SpillOption } from "../routing/spill.js";
 import type { Store } from "../stores/store.js";
 import type { PricesOptions, TokenCounting } from "../tokens/options.js";
 import type { TimeoutOptions } from "../transport/options.js";
@@ -88,16 +93,28 @@ export interface GroupDefaults {
   readonly cooldown?: CooldownOption | undefined;
   /** A stream whose caller left is cancelled, or read to its end for at most 30 s, so that its cost is exact. @default "cancel" */
   readonly onDisconnect?: "cancel" | "drain" | undefined;
+  /** A stream that breaks after its first content ends with an error, or is continued by another deployment, once. @default "error" */
+  readonly midStream?: MidStreamOption | undefined;
   /** Conversations go on where their prompt was read before, as far as load allows; an object says for how long. @default true */
   readonly affinity?: AffinityOption | undefined;
   /** With every deployment at its `maxParallel`, requests wait for a slot; `false`: they are refused at once. @default true */
   readonly queue?: QueueOption | undefined;
+  /** What takes unusually long to begin is asked of a second deployment, too, and the first answer counts. @default false */
+  readonly hedge?: HedgeOption | undefined;
+  /** A higher tier serves while the best predicted time to the first token of the lower ones is longer, in milliseconds, 1–600000. @default false */
+  readonly spillMs?: SpillOption | undefined;
+  /** Keep to the limits that upstreams tell in the headers of their answers, or do not; a deployment's own wins. @default "learn" */
+  readonly providerLimits?: "learn" | "ignore" | undefined;
 }
 
 /** A model group: the deployments that share the name callers use. */
 export interface GroupOptions extends GroupDefaults {
   /** At least one. */
   readonly deployments: readonly AnyDeploymentOptions[];
+  /** Other groups serve a share of the requests that name this one, so that they can be compared. */
+  readonly experiment?: ExperimentOptions | undefined;
+  /** A share of the requests is copied to another group, unnoticed by callers; the answers are thrown away. */
+  readonly shadow?: ShadowOptions | undefined;
 }
 
 /** Bounds of what callers may send. */

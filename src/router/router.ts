@@ -14,7 +14,7 @@ import {
   entryBudgets,
 } from "./budgets.js";
 import { type Answer, answerCall, type Call, type CallOptions, type CallTarget } from "./call.js";
-import { type Explanation, explain } from "./explain.js";
+import { type Explanation, expectOperation, explain } from "./explain.js";
 import type { InputLimits } from "./input-limits.js";
 import { listModels } from "./list-models.js";
 import { parseOptions } from "./options.js";
@@ -73,6 +73,13 @@ export interface Models {
    * groups take more names than a list can hold.
    */
   list(options?: { readonly principal?: Principal | undefined }): Promise<ModelList>;
+}
+
+/** What `explain` takes, by operation. */
+interface ExplainedBody<Model extends string> {
+  "chat.completions": ChatRequest<Model>;
+  completions: CompletionRequest<Model>;
+  embeddings: EmbeddingRequest<Model>;
 }
 
 export interface CloseOptions {
@@ -134,15 +141,18 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
   }
 
   /**
-   * Decides without sending: which deployment a chat request would go to now, and what speaks for and against each.
+   * Decides without sending: where a request would go now, with the numbers that speak for and against each deployment.
+   * Nothing changes by it, and no chance is drawn.
    *
+   * @param options - `operation`: of a request that is no chat.
    * @throws {RouterError} the request would be refused.
    */
-  async explain<Body extends ChatRequest<ModelName<Options>>>(
-    body: Body,
-    options?: CallOptions & { readonly operation?: Operation },
+  async explain<Kind extends Operation = "chat.completions">(
+    body: ExplainedBody<ModelName<Options>>[Kind],
+    options?: CallOptions & { readonly operation?: Kind | undefined },
   ): Promise<Explanation> {
     const { operation = "chat.completions", ...callOptions } = options ?? {};
+    expectOperation(operation);
     return explain(this.#runtime, { operation, body, options: callOptions, form: "chunks" });
   }
 

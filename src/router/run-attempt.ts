@@ -5,10 +5,13 @@ import { leaveIterator } from "../internal/leave-iterator.js";
 import type { EmbeddingReply, EmbeddingRequest } from "../protocol/embeddings.js";
 import type { Chunk, Reply, RequestBody } from "../protocol/operations.js";
 import type { Usage } from "../protocol/usage.js";
-import type { AttemptContext, DirectUpstream, StreamDecoder, WireUpstream } from "../providers/provider.js";
+import type { DirectUpstream, RelayPiece, StreamDecoder, WireUpstream } from "../providers/provider.js";
 import type { Exchange, TransportResponse } from "../transport/transport.js";
 import { withinReserve } from "./amounts.js";
 import { Attempt } from "./attempt.js";
+import type { AttemptRace } from "./attempt-race.js";
+import { AudioNotingDecoder, audioNote } from "./audio-note.js";
+import { isContinuable } from "./continuable.js";
 import { callInBatches, embeddingBatches, inOrder, inputCount, type WireCall } from "./embedding-batches.js";
 import { finishReasonOf, outputLengthOf, repeatedTextOf, usageOf } from "./reply-facts.js";
 import type { Lease, RequestState } from "./request.js";
@@ -24,12 +27,9 @@ export type AttemptAnswer =
 
 type Begun =
   | { readonly kind: "reply"; readonly reply: Reply }
-  | { readonly kind: "source"; readonly source: UpstreamSource<Chunk | string> };
+  | { readonly kind: "source"; readonly source: UpstreamSource<Chunk | RelayPiece> };
 
 const ignore = () => {};
-
-/** What an attempt has used, as far as it came. */
-type AttemptUse = Parameters<Attempt["fail"]>[1];
 
 /** Bytes of an upstream's JSON answer (S32). */
 const MAX_REPLY_BYTES = 32 * 1024 * 1024;
@@ -42,25 +42,30 @@ const MAX_ERROR_BYTES = 1024 * 1024;
  * @throws {AttemptFailure} the upstream failed; the group decides what follows.
  * @throws {RouterError} the request is over: cancelled, past its deadline, refused by a guard.
  */
-export async function runAttempt(runtime: Runtime, request: RequestState, lease: Lease): Promise<AttemptAnswer> {
-  const attempt = new Attempt(runtime, request, lease);
-  let used: AttemptUse | undefined;
+export async function runAttempt(
+  runtime: Runtime,
+  request: RequestState,
+  lease: Lease,
+  race?: AttemptRace,
+): Promise<AttemptAnswer> {
+  const attempt = new Attempt(runtime, request, lease, race);
   try {
     const patched = bodyFor(attempt);
-    const body = patched instanceof Promise ? await withinRequest(runtime, request, patched) : patched;
+    const body =
+      patched instanceof Promise ? await withinRequest(runtime, request, attempt.prepared(patched)) : patched;
     // Guards may have taken their time.
-    request.throwIfOver();
+    attempt.throwIfOver();
     attempt.sentTier = (body as { service_tier?: unknown }).service_tier; // of whatever type the caller gave it
     attempt.begin();
     const begun =
       attempt.context.operation === "embeddings"
         ? // The operation tells the body's type.
           await embed(runtime, attempt, body as EmbeddingRequest, (usage) => {
-            used = { usage, outputLength: 0 };
+            attempt.used = { usage, outputLength: 0 };
           })
         : await callUpstream(runtime, attempt, body);
     if (begun.kind === "source") {
-      used = begun.source.summary;
+      attempt.used = begun.source.summary;
       const stream = new UpstreamStream(attempt, begun.source, runtime.drains);
       await stream.commit();
       request.servedBy = attempt;
@@ -68,17 +73,21 @@ export async function runAttempt(runtime: Runtime, request: RequestState, lease:
     }
     const { reply } = begun;
     const outputLength = outputLengthOf(reply);
-    used = { usage: usageOf(reply), outputLength };
+    const usage = usageOf(reply);
+    attempt.used = { usage, outputLength };
     attempt.servedTier = "service_tier" in reply ? reply.service_tier : undefined;
-    request.finishReason = finishReasonOf(reply);
-    refuseEmptyFiltered(request, attempt.group, request.finishReason, outputLength);
-    attempt.succeed(used.usage, outputLength, repeatedTextOf(reply));
+    const finishReason = finishReasonOf(reply);
+    refuseEmptyFiltered(request, attempt.group, finishReason, outputLength);
+    attempt.win();
+    request.finishReason = finishReason;
+    audioNote(runtime.owners, request, attempt.deployment.account)?.(reply);
+    attempt.succeed(usage, outputLength, repeatedTextOf(reply));
     request.servedBy = attempt;
     return begun;
   } catch (thrown) {
     // The upstream may still be sending, if what it sent could not be read (R6).
     attempt.cancelUpstream(thrown);
-    throw attempt.fail(thrown, used);
+    throw attempt.fail(thrown, attempt.used);
   }
 }
 
@@ -86,7 +95,8 @@ export async function runAttempt(runtime: Runtime, request: RequestState, lease:
 function bodyFor(attempt: Attempt): RequestBody | Promise<RequestBody> {
   const { request, deployment } = attempt;
   const { guarded, snapshot } = request;
-  const whole = hasFields(deployment.defaults) ? withDefaults(deployment, request.body) : request.body;
+  const asked = hasFields(deployment.defaults) ? withDefaults(deployment, request.body) : request.body;
+  const whole = request.continuation ? request.continuation.bodyFor(deployment, asked) : asked;
   if (!guarded || !snapshot.plugins.hasBeforeAttempt) return bounded(attempt, whole);
   const facts = {
     number: attempt.number,
@@ -96,12 +106,12 @@ function bodyFor(attempt: Attempt): RequestBody | Promise<RequestBody> {
     model: attempt.context.model,
   };
   const patched = snapshot.plugins.beforeAttempt(guarded, facts, whole, attempt.traceHeaders);
-  return request.isBudgeted ? patched.then((body) => bounded(attempt, body)) : patched;
+  return attempt.isBounded ? patched.then((body) => bounded(attempt, body)) : patched;
 }
 
 /** Where a hard budget applies, the answer may be no longer than what was reserved for it. */
-function bounded({ request, deployment, captured }: Attempt, body: RequestBody): RequestBody {
-  return request.isBudgeted ? withinReserve(request, deployment, captured, body) : body;
+function bounded({ request, deployment, captured, isBounded }: Attempt, body: RequestBody): RequestBody {
+  return isBounded ? withinReserve(request, deployment, captured, body) : body;
 }
 
 /** The caller's own fields always win; a cap on the answer has two names. */
@@ -127,13 +137,15 @@ function outboundHeaders({ deployment, traceHeaders }: WireCall, headers: Readon
 
 function callUpstream(runtime: Runtime, attempt: Attempt, body: RequestBody): Promise<Begun> {
   const { upstream } = attempt.deployment;
-  return upstream.kind === "wire" ? callWire(runtime, attempt, upstream, body) : callDirect(attempt, upstream, body);
+  return upstream.kind === "wire"
+    ? callWire(runtime, attempt, upstream, body)
+    : callDirect(runtime, attempt, upstream, body);
 }
 
 /**
  * Embeddings: as many calls as the upstream wants, and a vector for each input.
  *
- * @param onSpent - Gets what was used before a failure.
+ * @param onSpent - Gets what was used so far, where there are several calls.
  */
 async function embed(
   runtime: Runtime,
@@ -167,7 +179,7 @@ async function callWire(
 ): Promise<Begun> {
   const { context, deployment, request } = attempt;
   const encoded = upstream.encode(body, context);
-  request.dropped = encoded.dropped ?? [];
+  attempt.noteDropped(encoded.dropped ?? []);
   const apiKey = deployment.credential.resolve();
   const key = typeof apiKey === "object" ? await attempt.prepared(renewedKey(apiKey)) : apiKey;
   const authorized = upstream.authorize(encoded, key);
@@ -178,7 +190,8 @@ async function callWire(
     body: payload,
   } = authorized instanceof Promise ? await attempt.prepared(authorized) : authorized;
   // Whoever cancelled meanwhile had nothing to cancel.
-  request.throwIfOver();
+  attempt.throwIfOver();
+  const sentAt = runtime.clock.now();
   const exchange = runtime.transport.send({
     method,
     origin: upstream.origin,
@@ -191,21 +204,30 @@ async function callWire(
   });
   attempt.canBeCancelledBy((reason) => exchange.cancel(reason));
   const response = await exchange.response;
-  await checkResponse(attempt, upstream, exchange, response);
+  attempt.noteHeaders(response.headers, sentAt);
+  if (!isAsWanted(attempt, upstream, response)) await checkResponse(attempt, upstream, exchange, response);
   if (!context.isStreaming) {
     const text = await response.body.text(MAX_REPLY_BYTES);
     const { status, headers: answered } = response;
     return { kind: "reply", reply: upstream.decodeReply({ status, headers: answered, text }, context) };
   }
-  const decoder =
-    request.call.form === "text" && !hasTransforms(request)
-      ? (upstream.openTextStream?.(context) ?? jsonTextStream(upstream, context))
-      : upstream.openStream(context);
-  const source = new WireSource<Chunk | string>(response.body, exchange, decoder, attempt, runtime.clock);
+  const isText = request.call.form === "text" && !wantsChunks(attempt);
+  const note = audioNote(runtime.owners, request, deployment.account);
+  const open = () => {
+    const chunks = upstream.openStream(context);
+    return note ? new AudioNotingDecoder(chunks, note) : chunks;
+  };
+  const decoder = isText ? ((note ? undefined : upstream.openTextStream?.(context)) ?? jsonTextStream(open())) : open();
+  const source = new WireSource<Chunk | RelayPiece>(response.body, exchange, decoder, attempt, runtime.clock);
   return { kind: "source", source };
 }
 
-async function callDirect(attempt: Attempt, upstream: DirectUpstream, body: RequestBody): Promise<Begun> {
+async function callDirect(
+  runtime: Runtime,
+  attempt: Attempt,
+  upstream: DirectUpstream,
+  body: RequestBody,
+): Promise<Begun> {
   const { context, deployment, request } = attempt;
   const apiKey = deployment.credential.resolve();
   const key = typeof apiKey === "object" ? await attempt.prepared(renewedKey(apiKey)) : apiKey;
@@ -214,17 +236,21 @@ async function callDirect(attempt: Attempt, upstream: DirectUpstream, body: Requ
   attempt.canBeCancelledBy((reason) => stop.cancel(reason));
   const stopped = stop.asRejection();
   // The model may ignore its signal: an abort does not wait for it.
-  request.throwIfOver();
+  attempt.throwIfOver();
   const call = upstream.call(body, context, { signal: stop.signal, apiKey: key });
   call.then((late) => {
     if (stop.isCancelled && late.kind === "stream") leaveIterator(late.chunks[Symbol.asyncIterator]());
   }, ignore);
   const answer = await Promise.race([call, stopped]);
-  request.dropped = answer.dropped ?? [];
+  attempt.noteDropped(answer.dropped ?? []);
   if (answer.kind === "reply") return answer;
-  const isText = request.call.form === "text" && !hasTransforms(request);
-  const render = isText ? (chunk: Chunk) => JSON.stringify(chunk) : (chunk: Chunk) => chunk;
-  const source = new DirectSource<Chunk | string>(answer.chunks, attempt, render, context.includeUsage, stopped);
+  const isText = request.call.form === "text" && !wantsChunks(attempt);
+  const note = audioNote(runtime.owners, request, deployment.account);
+  const render = (chunk: Chunk) => {
+    note?.(chunk);
+    return isText ? JSON.stringify(chunk) : chunk;
+  };
+  const source = new DirectSource<Chunk | RelayPiece>(answer.chunks, attempt, render, context.includeUsage, stopped);
   return { kind: "source", source };
 }
 
@@ -235,6 +261,14 @@ async function renewedKey(apiKey: Promise<string>): Promise<string> {
     // What it threw may hold the credential, so nothing of it is kept (S18).
     throw unreachable("the deployment's `apiKey` function failed");
   }
+}
+
+/** Nearly every answer is: without a promise and a wait for it. */
+function isAsWanted({ context }: WireCall, upstream: WireUpstream, { status, headers }: TransportResponse): boolean {
+  if (status < 200 || status >= 300 || headers.get("content-encoding") !== undefined) return false;
+  const contentType = headers.get("content-type");
+  const { whole, stream } = upstream.contentTypes;
+  return contentType !== undefined && (context.isStreaming ? stream : whole).includes(contentType);
 }
 
 /** @throws {UpstreamError} anything but an answer in the form that was asked for. */
@@ -288,14 +322,14 @@ function mediaType(header: string | undefined): string | undefined {
   return (end === -1 ? header : header.slice(0, end)).trim().toLowerCase();
 }
 
-/** Plugins transform and observe chunks, whatever form the caller wants in the end. */
-function hasTransforms({ snapshot, content }: RequestState): boolean {
-  return snapshot.plugins.hasTransformStream || content !== undefined;
+/** Plugins transform and observe chunks, and streams are joined by them, whatever form the caller wants in the end. */
+function wantsChunks({ request, group, deployment }: WireCall): boolean {
+  const { snapshot, content } = request;
+  return snapshot.plugins.hasTransformStream || content !== undefined || isContinuable(request, group, deployment);
 }
 
 /** For dialects that have no text form of their own: each chunk is serialised. */
-function jsonTextStream(upstream: WireUpstream, context: AttemptContext): StreamDecoder<string> {
-  const decoder = upstream.openStream(context);
+function jsonTextStream(decoder: StreamDecoder<Chunk>): StreamDecoder<string> {
   const chunks: Chunk[] = [];
   const render = (out: string[], decode: () => void) => {
     try {

@@ -4,7 +4,8 @@ import { backoffMs } from "../routing/backoff.js";
 import { awaitModels, isAwaitingModels } from "./await-models.js";
 import { choiceOf, choose, chooseAgain, chooseUntried } from "./choose.js";
 import { coverAttempt } from "./cover.js";
-import { errorOfAttempt, GroupFailure } from "./failure.js";
+import { errorOfAttempt, GroupFailure, noteFailure } from "./failure.js";
+import { hedgeFor } from "./hedge.js";
 import { pause } from "./pause.js";
 import { type AttemptFailure, type Lease, MAX_ATTEMPTS, type RequestState } from "./request.js";
 import { type AttemptAnswer, runAttempt } from "./run-attempt.js";
@@ -26,13 +27,15 @@ export async function runGroup(runtime: Runtime, request: RequestState, turn: Gr
   if (turn !== request.firstTurn || request.guarded?.isPatched) await coverAttempt(runtime, request, turn);
   const first = choose(runtime, request, turn);
   let lease = first instanceof Promise ? await first : first;
+  const hedge = hedgeFor(runtime, request, turn);
   for (let retry = 0; ; retry++) {
     try {
-      return await runAttempt(runtime, request, lease);
+      return await (hedge ? hedge.run(lease) : runAttempt(runtime, request, lease));
     } catch (thrown) {
       if (RouterError.isRouterError(thrown)) throw thrown;
-      // `runAttempt` throws nothing else.
-      lease = await leaseForRetry(runtime, request, turn, lease, thrown as AttemptFailure, retry);
+      // `runAttempt` throws nothing else. Of a hedged attempt and its hedge, it may be either's.
+      const failure = thrown as AttemptFailure;
+      lease = await leaseForRetry(runtime, request, turn, failure.lease, failure, retry);
     }
   }
 }
@@ -55,10 +58,9 @@ async function leaseForRetry(
   const { deployment } = lease.candidate;
   const giveUp = new GroupFailure(verdict.chain, undefined);
   if (isPoison(runtime, request, failure)) throw poisonError(request, failure);
-  if (isCredentialStale) {
-    deployment.credential.drop();
-    request.renewedCredentials.push(deployment.id);
-  } else if (!verdict.sameAgain) request.ruledOut.push(deployment.id);
+  noteFailure(request, failure);
+  request.pin?.noteFailed(group, deployment.id);
+  if (request.pin?.mayRepeat(isCredentialStale || verdict.outcome === "limited") === false) throw giveUp;
   if (retry >= group.settings.retries || request.attempts.length >= MAX_ATTEMPTS) throw giveUp;
   request.throwIfOver();
 

@@ -1,11 +1,12 @@
-import { RouterError, routerError } from "../errors/router-error.js";
-import { withheldCause } from "../internal/withheld-cause.js";
 import { admit, readBody } from "./admit.js";
 import type { Answer, Call } from "./call.js";
 import { RequestCapture } from "./content.js";
 import { answerEarly, deliver } from "./deliver.js";
 import { emitFallback } from "./events.js";
 import { failureOf, GroupFailure } from "./failure.js";
+import { inOurWords } from "./in-our-words.js";
+import { mirror } from "./mirror.js";
+import { pinRequest } from "./pin-request.js";
 import { RequestState } from "./request.js";
 import { runGroup } from "./run-group.js";
 import type { GroupInTurn, Runtime } from "./runtime.js";
@@ -29,17 +30,23 @@ export async function runRequest(runtime: Runtime, call: Call): Promise<Answer> 
 
     const { guarded } = request;
     if (guarded) {
-      const early = await withinRequest(runtime, request, request.snapshot.plugins.beforeRequest(guarded));
+      const asked = request.snapshot.plugins.beforeRequest(guarded);
+      const early = asked instanceof Promise ? await withinRequest(runtime, request, asked) : asked;
       if (request.snapshot.plugins.wantsContent) request.content = new RequestCapture(guarded);
       request.cache = early ? early.cache : guarded.cache;
       if (early) {
         request.answeredBy = early.plugin;
         return await answerEarly(runtime, request, guarded, early.reply);
       }
-      if (guarded.isPatched) readBody(request, guarded.body);
+      if (guarded.isPatched) {
+        readBody(request, guarded.body);
+        pinRequest(runtime, request);
+      }
       request.body = guarded.body;
       request.throwIfOver();
     }
+    // After the guards, so that nobody gets what they took out; what a cache answers is not copied.
+    if (request.group.shadow && !request.isPinned) mirror(runtime, request, request.group.shadow);
 
     let turn = request.firstTurn;
     for (;;) {
@@ -70,11 +77,4 @@ function nextTurn(runtime: Runtime, request: RequestState, turn: GroupInTurn, fa
   request.needsLargerWindowThan = undefined;
   emitFallback(runtime, request, turn.group, next.group, failure.chain, error.code);
   return next;
-}
-
-function inOurWords(request: RequestState, thrown: unknown): RouterError {
-  if (RouterError.isRouterError(thrown)) return thrown.of(request.id);
-  // Guards that wait are left with the reason that the caller's signal gave.
-  if (request.cancellation.isCancelled) return request.cancelled();
-  return routerError("internal_error", { requestId: request.id, cause: withheldCause(thrown) });
 }

@@ -8,14 +8,18 @@ import type { DeploymentLimits } from "../limits/deployment-limits.js";
 import type { PluginRunner } from "../plugins/run-plugins.js";
 import type { PrefixMemory } from "../routing/affinity/prefix-memory.js";
 import type { CandidatePool } from "../routing/candidates.js";
+import type { GroupHedging } from "../routing/hedging/group-hedging.js";
 import type { GroupQueue } from "../routing/queue/group-queue.js";
 import type { RetryBudget } from "../routing/retry-budget.js";
 import type { Transport } from "../transport/transport.js";
+import type { AccountOwners } from "./account-owners.js";
 import type { Background } from "./background/background.js";
 import type { GroupModels } from "./background/discovery.js";
+import type { DeploymentBudgets } from "./deployment-rates.js";
 import type { Drains } from "./drains.js";
 import type { Requests } from "./requests.js";
 import type { GroupSettings, Settings } from "./settings.js";
+import type { Shadow } from "./shadow.js";
 
 /** What a request's past means in a group; `undefined`: nothing, because it has one deployment or does not want to know. */
 export interface GroupAffinitySettings {
@@ -33,6 +37,8 @@ export interface GroupState {
   readonly retryBudget: RetryBudget;
   /** Those who wait for a slot; `undefined`: nobody waits, who finds none is refused. */
   readonly queue: GroupQueue | undefined;
+  /** `undefined`: it sends no hedges. */
+  readonly hedging: GroupHedging | undefined;
   /** Some deployment has rate limits of its own. */
   readonly hasLimits: boolean;
   /** Of these, some are those of several processes together. */
@@ -41,6 +47,8 @@ export interface GroupState {
   readonly models: GroupModels | undefined;
   /** `undefined`: where its requests were served before does not matter. */
   readonly affinity: GroupAffinitySettings | undefined;
+  /** Set where some of its requests are copied to another group. */
+  readonly shadow: Shadow | undefined;
 }
 
 /** A group whose turn it is for a request, with what its `*` stands for. */
@@ -64,6 +72,8 @@ export class Snapshot {
     readonly plugins: PluginRunner,
     /** Unix milliseconds. */
     readonly createdAt: number,
+    /** `undefined`: no deployment has a budget of its own. */
+    readonly deploymentBudgets: DeploymentBudgets | undefined,
   ) {}
 
   groupOf({ name }: GroupSettings): GroupState {
@@ -88,13 +98,19 @@ export interface Runtime {
   readonly ledger: LedgerWriter | undefined;
   readonly requests: Requests;
   readonly drains: Drains;
+  /** Copies of requests that are under way: no caller's, and counted apart. */
+  readonly shadows: Requests;
   /** What deployments have read, and whom they served; outlives reloads. */
   readonly prefixes: PrefixMemory;
+  /** At which account things exist that answers brought into being; outlives reloads. */
+  readonly owners: AccountOwners;
   /** What is done without being asked: model lists, load signals, health checks. */
   readonly background: Background;
   /** What was learned about each deployment and group, by id and name; outlives reloads. */
   readonly healths: Map<string, DeploymentHealth>;
   readonly groupHealths: Map<string, GroupHealth>;
+  /** Of groups that hedge, or did before a reload, by name. */
+  readonly groupHedgings: Map<string, GroupHedging>;
   /** Configurations that requests still run on, or whose plugins are closing. */
   readonly retired: Set<Snapshot>;
   /** The configuration of requests that come now. */

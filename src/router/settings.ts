@@ -7,8 +7,12 @@ import type { Random } from "../internal/random.js";
 import type { Ledger } from "../ledger/ledger.js";
 import type { Plugin } from "../plugins/plugin.js";
 import type { AffinitySettings } from "../routing/affinity/options.js";
+import type { ExperimentSettings } from "../routing/experiment/options.js";
+import type { HedgeSettings } from "../routing/hedging/options.js";
+import type { MidStreamSettings } from "../routing/mid-stream/options.js";
 import type { FallbackSettings, StrategySettings } from "../routing/options.js";
 import type { QueueSettings } from "../routing/queue/options.js";
+import type { ShadowSettings } from "../routing/shadow/options.js";
 import type { Store } from "../stores/store.js";
 import type { CounterLoader } from "../tokens/counter.js";
 import type { PriceBook } from "../tokens/price-book.js";
@@ -73,6 +77,17 @@ export interface GroupSettings extends NamedGroup {
   readonly cooldown: CooldownSettings;
   /** What becomes of a stream whose caller left: ended, or read to its end. */
   readonly onDisconnect: "cancel" | "drain";
+  /** What becomes of a stream that breaks after its first content: an error, or another deployment goes on with it. */
+  readonly midStream: MidStreamSettings;
   readonly affinity: AffinitySettings;
   readonly queue: QueueSettings;
+  readonly hedge: HedgeSettings;
+  /** The longest predicted TTFT with which a lower tier is used; `undefined`: any. */
+  readonly spillMs: number | undefined;
+  /** Of deployments that do not say: whether the limits that their upstreams tell are kept to. */
+  readonly providerLimits: "learn" | "ignore";
+  /** Set where other groups serve some of the requests that name this one. */
+  readonly experiment: ExperimentSettings | undefined;
+  /** Set where some of its requests are copied to another group. */
+  readonly shadow: ShadowSettings | undefined;
 }

@@ -22,7 +22,7 @@ export function settle(runtime: Runtime, request: RequestState, outcome: Request
   const { snapshot } = request;
   snapshot.running -= 1;
   if (snapshot.isRetired && snapshot.running === 0) void closeRetired(runtime, snapshot);
-  runtime.requests.noteEnded(request, outcome);
+  (request.shadow ?? runtime).requests.noteEnded(request, outcome);
 }
 
 /**

@@ -9,20 +9,23 @@ import { PluginRunner } from "../plugins/run-plugins.js";
 import type { AffinitySettings } from "../routing/affinity/options.js";
 import { PrefixMemory } from "../routing/affinity/prefix-memory.js";
 import { CandidatePool } from "../routing/candidates.js";
+import { GroupHedging } from "../routing/hedging/group-hedging.js";
 import { GroupQueue } from "../routing/queue/group-queue.js";
 import { RetryBudget } from "../routing/retry-budget.js";
 import type { SharedCooldown } from "../stores/store.js";
 import { defaultTransport } from "../transport/default.js";
+import { AccountOwners } from "./account-owners.js";
 import { openAccounting } from "./accounting.js";
 import { Background } from "./background/background.js";
 import { GroupModels } from "./background/discovery.js";
 import { CHECK_HOLD_MS } from "./background/health-checks.js";
-import { deploymentRates, type RatesOf } from "./deployment-rates.js";
+import { deploymentBudgets, deploymentRates, type RatesOf } from "./deployment-rates.js";
 import { Drains } from "./drains.js";
 import { pricedModel, priceOf } from "./prices.js";
 import { Requests } from "./requests.js";
 import { type GroupState, type Runtime, Snapshot } from "./runtime.js";
 import type { GroupSettings, Settings } from "./settings.js";
+import { Shadow } from "./shadow.js";
 
 /** How long running requests may take when a router closes (R7). */
 const DRAIN_MS = 30_000;
@@ -56,13 +59,16 @@ export function openRuntime(settings: Settings): Runtime {
     pricesAreComing: undefined,
     requests,
     drains: new Drains(clock),
+    shadows: new Requests(),
     prefixes: new PrefixMemory(),
+    owners: new AccountOwners(clock),
     background: new Background({ clock, transport }, random, requests),
     healths,
     groupHealths,
+    groupHedgings: new Map(),
     retired: new Set(),
     isDraining: false,
-    snapshot: new Snapshot(settings, new Map(), plugins, clock.wallNow()),
+    snapshot: new Snapshot(settings, new Map(), plugins, clock.wallNow(), undefined),
   };
   install(runtime, settings, plugins, ratesOf);
   return runtime;
@@ -135,14 +141,15 @@ export async function closeRuntime(runtime: Runtime, drainMs = DRAIN_MS): Promis
   const { requests, clock } = runtime;
   runtime.isDraining = true;
   runtime.background.stop();
-  await idle(runtime, drainMs);
+  await idle(requests, drainMs);
   if (requests.inFlight > 0) {
     const message = "The router closed before the request had finished.";
     requests.cancelAll((requestId) => routerError("draining", { requestId, message }));
     // Their requests were cancelled before: they hear of nothing more.
     runtime.drains.stopAll(routerError("draining", { message }));
-    await idle(runtime, CLOSE_MS);
+    await idle(requests, CLOSE_MS);
   }
+  await endShadows(Math.min(drainMs, CLOSE_MS));
   const snapshots = [runtime.snapshot, ...runtime.retired];
   await Promise.all(snapshots.map(({ plugins }) => plugins.leases.drained(CLOSE_MS)));
   await runtime.ledger?.drain(CLOSE_MS);
@@ -154,8 +161,18 @@ export async function closeRuntime(runtime: Runtime, drainMs = DRAIN_MS): Promis
   }
   if (runtime.ownsTransport) await runtime.transport.close();
 
+  /** Copies, which nobody waits for, are not waited for long either. */
+  async function endShadows(limitMs: number): Promise<void> {
+    const { shadows } = runtime;
+    await idle(shadows, limitMs);
+    if (shadows.inFlight === 0) return;
+    const message = "The router closed before the copy had its answer.";
+    shadows.cancelAll((requestId) => routerError("draining", { requestId, message }));
+    await idle(shadows, CLOSE_MS);
+  }
+
   /** Resolves when nothing is in flight, or after `limitMs`. */
-  function idle({ requests: running }: Runtime, limitMs: number): Promise<void> {
+  function idle(running: Requests, limitMs: number): Promise<void> {
     if (running.inFlight === 0 || limitMs <= 0) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = clock.schedule(limitMs, resolve);
@@ -177,7 +194,8 @@ function install(runtime: Runtime, settings: Settings, plugins: PluginRunner, ra
   for (const group of settings.groups.values()) groups.set(group.name, groupState(runtime, group, healthOf));
   for (const name of runtime.groupHealths.keys()) if (!groups.has(name)) dropGroup(runtime, name);
   for (const id of runtime.healths.keys()) if (!settings.deployments.has(id)) runtime.healths.delete(id);
-  runtime.snapshot = new Snapshot(settings, groups, plugins, runtime.clock.wallNow());
+  const budgets = deploymentBudgets(settings.deployments.values(), ratesOf);
+  runtime.snapshot = new Snapshot(settings, groups, plugins, runtime.clock.wallNow(), budgets);
   loadTables(runtime, settings);
 }
 
@@ -203,16 +221,34 @@ function setPrices({ clock }: Runtime, settings: Settings, { candidates }: Candi
 }
 
 /** The limits of each deployment that has some: what was counted is kept while they stay the same. */
-function configureLimits({ deploymentLimits, accounts }: Runtime, { deployments }: Settings, ratesOf: RatesOf): void {
+function configureLimits({ deploymentLimits, accounts }: Runtime, settings: Settings, ratesOf: RatesOf): void {
+  const { deployments } = settings;
+  const listened = listenedAccounts(settings);
   for (const id of deploymentLimits.keys()) if (!deployments.has(id)) deploymentLimits.delete(id);
   for (const deployment of deployments.values()) {
     const { id, sharedParallel } = deployment;
     const { rpm, tpm } = ratesOf(deployment);
     // In one process the count of its own is all there is.
-    const options = { id, rpm, tpm, sharedParallel: accounts.areDeploymentsShared ? sharedParallel : undefined };
-    if (rpm === undefined && tpm === undefined && options.sharedParallel === undefined) deploymentLimits.delete(id);
-    else if (!deploymentLimits.get(id)?.isLike(options)) deploymentLimits.set(id, new DeploymentLimits(options));
+    const shared = accounts.areDeploymentsShared ? sharedParallel : undefined;
+    const account = listened.get(id);
+    const options = { id, rpm, tpm, sharedParallel: shared, account };
+    const known = deploymentLimits.get(id);
+    if (rpm === undefined && tpm === undefined && shared === undefined && account === undefined) {
+      deploymentLimits.delete(id);
+    } else if (!known?.isLike(options)) deploymentLimits.set(id, new DeploymentLimits(options, known));
   }
+}
+
+/** Of deployments whose upstreams tell their limits, and are listened to; one in several groups goes by the first's. */
+function listenedAccounts({ groups }: Settings): ReadonlyMap<string, string | undefined> {
+  const accounts = new Map<string, string | undefined>();
+  for (const { deployments, providerLimits } of groups.values()) {
+    for (const { id, upstream, account, providerLimits: own = providerLimits } of deployments) {
+      const isTold = upstream.kind === "wire" && upstream.rateLimitHeaders !== undefined;
+      if (!accounts.has(id)) accounts.set(id, isTold && own === "learn" ? account : undefined);
+    }
+  }
+  return accounts;
 }
 
 /** Deployments of groups that go by what was read where; one in several groups goes by the first's settings. */
@@ -237,6 +273,7 @@ function dropGroup(runtime: Runtime, name: string): void {
   if (settings) queue?.configure(undefined, settings.queue.maxLength);
   runtime.groupHealths.get(name)?.reconfigure({ members: [], hasFallbackChain: false, maxOpenShare: 0 });
   runtime.groupHealths.delete(name);
+  runtime.groupHedgings.delete(name);
 }
 
 /** The account of each deployment: the one it had, or a new one. A deployment in several groups goes by the first's. */
@@ -295,20 +332,32 @@ function groupState(
     group: health,
     createStrategy: settings.strategy.create,
     ...(kind === "prefix" && { prefixes: runtime.prefixes.index }),
+    spillMs: settings.spillMs,
   });
   return {
     name: settings.name,
     settings,
     health,
     hasLimits,
-    sharesLimits: hasLimits && runtime.accounts.areDeploymentsShared,
+    sharesLimits: runtime.accounts.areDeploymentsShared && members.some(({ limits }) => limits?.rules.length),
     pool,
     queue: groupQueue(runtime, settings, pool),
+    hedging: groupHedging(runtime, settings),
+    shadow: groupShadow(runtime, settings),
     affinity: kind === "none" ? undefined : { kind, ttlMs: settings.affinity.ttlMs },
     // Kept over reloads: each would grant another burst otherwise.
     models: groupModels(runtime, settings),
     retryBudget: runtime.snapshot.groups.get(settings.name)?.retryBudget ?? new RetryBudget(runtime.clock.now()),
   };
+}
+
+/** What the group's copies have taken so far is kept while they go to the same group. */
+function groupShadow({ snapshot, clock }: Runtime, { name, shadow }: GroupSettings): Shadow | undefined {
+  if (!shadow) return undefined;
+  const known = snapshot.groups.get(name)?.shadow;
+  if (known?.settings.group !== shadow.group) return new Shadow(shadow, clock.now());
+  known.configure(shadow);
+  return known;
 }
 
 /** The queue that the group had, with all who wait in it, or a new one. */
@@ -326,6 +375,19 @@ function groupQueue(
   const queue = known ?? new GroupQueue(clock, maxLength);
   queue.configure(pool, maxLength);
   return queue;
+}
+
+/** What the group learned before, also where it has not hedged in between: each reload would grant another burst otherwise. */
+function groupHedging({ groupHedgings, clock }: Runtime, { name, hedge }: GroupSettings): GroupHedging | undefined {
+  if (!hedge.isEnabled) return undefined;
+  const known = groupHedgings.get(name);
+  if (known) {
+    known.reconfigure(clock.now(), hedge);
+    return known;
+  }
+  const hedging = new GroupHedging(clock.now(), hedge);
+  groupHedgings.set(name, hedging);
+  return hedging;
 }
 
 function groupModels({ background }: Runtime, { deployments }: GroupSettings): GroupModels | undefined {

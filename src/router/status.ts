@@ -1,8 +1,12 @@
 import type { HealthSnapshot } from "../health/deployment-health.js";
-import type { RequestOutcome } from "../plugins/plugin.js";
+import type { DeploymentLimits } from "../limits/deployment-limits.js";
+import type { ProviderLimit } from "../limits/provider-limits.js";
+import { type RequestOutcome, type SinkView, sinkView } from "../plugins/plugin.js";
+import type { HedgeStatus } from "../routing/hedging/group-hedging.js";
 import type { DiscoveryStatus } from "./background/discovery.js";
 import type { LoadStatus } from "./background/load-poll.js";
 import type { Runtime } from "./runtime.js";
+import type { ShadowStatus } from "./shadow.js";
 
 export interface DeploymentStatus extends HealthSnapshot {
   readonly id: string;
@@ -12,12 +16,24 @@ export interface DeploymentStatus extends HealthSnapshot {
   readonly weight: number;
   /** As of now, where it is found out. */
   readonly maxParallel: number;
-  /** The smallest unused share of its `rpm` and `tpm`, 0–1; `undefined`: it has neither. */
+  /** The smallest unused share of its `rpm`, its `tpm` and what its upstream told, 0–1; `undefined`: none is known. */
   readonly headroom: number | undefined;
+  /** The limits that its upstream told in its answers, as of now; `undefined`: nobody listens. */
+  readonly providerLimits: ProviderLimitsStatus | undefined;
   /** The models that it has, where it looks for them. */
   readonly discovery: DiscoveryStatus | undefined;
   /** How busy its engine is, where it is asked. */
   readonly load: LoadStatus | undefined;
+}
+
+/** What an upstream says of its own limits. */
+export interface ProviderLimitsStatus {
+  /** Empty until an answer has told some. */
+  readonly limits: readonly ProviderLimit[];
+  /** It refused a request although every known limit had room: requests go out evenly spaced for ten minutes. */
+  readonly isPaced: boolean;
+  /** Headers that made no sense, and were ignored. */
+  readonly unreadableHeaders: number;
 }
 
 export interface GroupStatus {
@@ -28,7 +44,11 @@ export interface GroupStatus {
   readonly queued: { readonly interactive: number; readonly batch: number };
   /** Retries that could be made now. */
   readonly retryBudget: number;
+  /** When a second attempt would be sent beside a slow one, and how that went so far; `undefined`: the group does not hedge. */
+  readonly hedge: HedgeStatus | undefined;
   readonly meanOutputTokens: number;
+  /** The copies of its requests; `undefined`: none are made. */
+  readonly shadow: ShadowStatus | undefined;
 }
 
 /** A control in force: something that can refuse a request. */
@@ -59,6 +79,12 @@ export interface AccountingStatus {
   readonly liveProcesses: number;
 }
 
+/** A plugin that delivers records: a webhook, a file. */
+export interface SinkStatus extends SinkView {
+  /** The plugin's. */
+  readonly name: string;
+}
+
 /** What is configured, what runs, and how everything does. */
 export interface RouterStatus {
   readonly isDraining: boolean;
@@ -78,6 +104,20 @@ export interface RouterStatus {
   readonly queuedEvents: number;
   /** Events that no observer got, because too many were waiting. */
   readonly droppedEvents: number;
+  /** Plugins that deliver records on their own time, and how far they keep up. */
+  readonly sinks: readonly SinkStatus[];
+}
+
+function limitsOf(
+  limits: DeploymentLimits | undefined,
+  now: number,
+): Pick<DeploymentStatus, "headroom" | "providerLimits"> {
+  const told = limits?.providerLimits(now);
+  return {
+    headroom: limits?.isKnown ? limits.headroom(now) : undefined,
+    providerLimits: limits &&
+      told && { limits: told, isPaced: limits.isPaced(now), unreadableHeaders: limits.unreadableHeaders },
+  };
 }
 
 export function statusOf(runtime: Runtime): RouterStatus {
@@ -95,19 +135,21 @@ export function statusOf(runtime: Runtime): RouterStatus {
         tier: deployment.tier,
         weight: deployment.weight,
         maxParallel: health.maxParallel,
-        headroom: runtime.deploymentLimits.get(deployment.id)?.headroom(now),
+        ...limitsOf(runtime.deploymentLimits.get(deployment.id), now),
         discovery: runtime.background.discoveryOf(deployment)?.status(),
         load: runtime.background.loadOf(deployment)?.status(),
         ...health.snapshot(now),
       })),
       queued: { interactive: group.queue?.lengthOf("interactive") ?? 0, batch: group.queue?.lengthOf("batch") ?? 0 },
       retryBudget: group.retryBudget.available(now),
+      hedge: group.hedging?.status(now),
       meanOutputTokens: group.health.meanOutputTokens,
+      shadow: group.shadow?.status(),
     }),
   );
   const accounts = runtime.accounts.view();
   const { limits, budgets } = settings.onStoreFailure;
-  const limited = [...runtime.deploymentLimits.keys()];
+  const limited = [...runtime.deploymentLimits.values()].filter(({ rules }) => rules.length > 0).map(({ id }) => id);
   const capped = [...settings.deployments.values()].filter(({ maxParallel }) => Number.isFinite(maxParallel));
   return {
     isDraining: runtime.isDraining,
@@ -138,9 +180,19 @@ export function statusOf(runtime: Runtime): RouterStatus {
           ]
         : []),
       ...limited.map((id) => ({ kind: "rateLimit" as const, name: id, onStoreFailure: "local-share" as const })),
+      ...[...(snapshot.deploymentBudgets ?? [])].flatMap(([id, rules]) =>
+        // Soft ones refuse nothing.
+        rules
+          .filter(({ isHard }) => isHard)
+          .map(({ onStoreFailure }) => ({ kind: "budget" as const, name: id, onStoreFailure })),
+      ),
       ...capped.map(({ id }) => ({ kind: "maxParallel" as const, name: id })),
     ],
     queuedEvents: plugins.view().queued,
     droppedEvents: plugins.view().dropped,
+    sinks: settings.plugins.flatMap((plugin) => {
+      const view = plugin[sinkView]?.();
+      return view ? [{ name: plugin.name, ...view }] : [];
+    }),
   };
 }

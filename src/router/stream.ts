@@ -2,28 +2,43 @@ import { RouterError, routerError } from "../errors/router-error.js";
 import { UpstreamError } from "../errors/upstream-error.js";
 import { type Deferred, deferred } from "../internal/deferred.js";
 import type { Chunk } from "../protocol/operations.js";
-import type { StreamSummary } from "../providers/provider.js";
+import type { RelayPiece, StreamSummary } from "../providers/provider.js";
 import type { Attempt } from "./attempt.js";
 import type { AnswerStream } from "./call.js";
 import type { Drain, Drains } from "./drains.js";
-import { interrupted } from "./failure.js";
-import type { RequestState } from "./request.js";
+import { interrupted, partialOf } from "./failure.js";
+import type { OutputHold } from "./output-hold.js";
+import type { AttemptFailure, RequestState } from "./request.js";
 import type { GroupState } from "./runtime.js";
 import type { UpstreamSource } from "./upstream-source.js";
 
 /** How a stream ended: `error` is what its reader met, if anything. */
 export type StreamEnd = (outcome: "succeeded" | "interrupted" | "cancelled", error?: RouterError) => void;
 
+/** A stream after its commit point, as the request goes on with it. */
+export interface CommittedStream<T> extends AnswerStream<T> {
+  /** What broke the stream. */
+  readonly error: RouterError | undefined;
+  /** Takes the stream over: told at once where it has ended in between. */
+  takeOver(onEnd: StreamEnd): void;
+  /** Nobody reads on, for a reason that is not the caller's: the request itself goes on to its own end. */
+  leave(): void;
+  /** Runs it once the answer has been read to its end for nobody. @returns false: nothing is read, and it is not run. */
+  afterDrain(run: () => void): boolean;
+}
+
 /**
  * The stream of one attempt. Up to its commit point (the first content) everything is held back, so that another
  * deployment can still take over; from there on it is delivered as it arrives, and nothing is retried (R4, R5).
  */
-export class UpstreamStream implements AnswerStream<Chunk | string> {
+export class UpstreamStream implements CommittedStream<Chunk | RelayPiece> {
   #onEnd: StreamEnd | undefined;
   #end: Parameters<StreamEnd> | undefined;
   /** What broke the stream after its commit. */
   error: RouterError | undefined;
-  #held: (Chunk | string)[] = [];
+  /** Set where that was the upstream's doing. */
+  failure: AttemptFailure | undefined;
+  #held: (Chunk | RelayPiece)[] = [];
   #isSourceAtEnd = false;
   #isEnded = false;
   /** The reader left: whatever a pending read brings is nobody's. */
@@ -35,12 +50,14 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
   #reading: Promise<boolean> | undefined;
   /** Rejects a pending read of the consumer, which the upstream is to know nothing of. */
   readonly #left: Deferred<never> | undefined;
+  /** Where budgets hold less than the most that the answer can cost. */
+  #hold: OutputHold | undefined;
   #drain: Drain | undefined;
   #afterDrain: (() => void) | undefined;
 
   constructor(
-    private readonly attempt: Attempt,
-    private readonly source: UpstreamSource<Chunk | string>,
+    readonly attempt: Attempt,
+    private readonly source: UpstreamSource<Chunk | RelayPiece>,
     drains: Drains,
   ) {
     if (attempt.group.settings.onDisconnect !== "drain") return;
@@ -69,6 +86,7 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     }
     const { finishReason, outputLength } = source.summary;
     refuseEmptyFiltered(request, attempt.group, finishReason, outputLength);
+    attempt.win();
     attempt.firstToken();
     attempt.deadlines.pause();
     if (this.#drains) attempt.leaveCancellation();
@@ -76,9 +94,11 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     const onExpired = (error: unknown) => this.#abandon(error);
     attempt.onExpired = onExpired;
     this.#stopListening = request.cancellation.onCancel((reason) => this.#abandon(reason));
+    this.#hold = attempt.openHold((error) => this.#abandon(error));
+    this.#hold?.note(source.summary);
   }
 
-  async next(): Promise<readonly (Chunk | string)[] | undefined> {
+  async next(): Promise<readonly (Chunk | RelayPiece)[] | undefined> {
     if (this.#isLeft) return undefined;
     if (this.#held.length > 0) {
       const batch = this.#held;
@@ -99,9 +119,9 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     return this.#read();
   }
 
-  async #read(): Promise<readonly (Chunk | string)[] | undefined> {
+  async #read(): Promise<readonly (Chunk | RelayPiece)[] | undefined> {
     const { deadlines } = this.attempt;
-    const batch: (Chunk | string)[] = [];
+    const batch: (Chunk | RelayPiece)[] = [];
     deadlines.resume();
     try {
       while (batch.length === 0 && !this.#isSourceAtEnd) {
@@ -114,6 +134,10 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     if (this.#isSourceAtEnd) this.#succeed();
     else deadlines.pause();
     if (this.#isLeft) return undefined;
+    // Whoever ended the stream meanwhile has said what was delivered: what came later is nobody's.
+    if (this.#pendingError) return this.#break(this.#pendingError, []);
+    // This may be the last batch: what is beyond the budget is told after it.
+    if (!this.#isSourceAtEnd) this.#hold?.note(this.source.summary);
     return batch.length > 0 ? batch : undefined;
   }
 
@@ -124,9 +148,8 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
   }
 
   /** The upstream failed after the commit point: what came before is delivered, then the error, once (R5). */
-  #break(thrown: unknown, batch: (Chunk | string)[]): readonly (Chunk | string)[] | undefined {
+  #break(thrown: unknown, batch: (Chunk | RelayPiece)[]): readonly (Chunk | RelayPiece)[] | undefined {
     if (this.#isLeft) return undefined;
-    const { request } = this.attempt;
     if (this.#isEnded) {
       // Something else ended the stream while this read was pending: well, or with an error that is still to be told.
       const error = this.#pendingError;
@@ -138,14 +161,21 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     this.#stopListening();
     // A defect or a deadline can come from our side, with the upstream still sending.
     this.attempt.cancelUpstream(thrown);
-    const { summary } = this.source;
-    const failure = this.attempt.fail(thrown, summary);
-    const error = interrupted(request, failure, summary);
-    this.error = error;
-    this.#tellEnd(outcomeOf(error), error);
+    const error = this.#fail(thrown);
     if (batch.length === 0) throw error;
     this.#pendingError = error;
     return batch;
+  }
+
+  #fail(thrown: unknown): RouterError {
+    const { attempt } = this;
+    const { summary } = this.source;
+    const failure = attempt.fail(thrown, summary);
+    if (!RouterError.isRouterError(failure)) this.failure = failure;
+    const error = interrupted(attempt.request, failure, partialOf(attempt.request, summary));
+    this.error = error;
+    this.#tellEnd(outcomeOf(error), error);
+    return error;
   }
 
   /** The caller's signal aborts, the router closes, or a deadline passes, wherever the stream is. */
@@ -162,12 +192,10 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     }
     this.#isEnded = true;
     this.#stopListening();
-    this.#held = [];
-    const failure = attempt.fail(reason, source.summary);
-    const error = interrupted(attempt.request, failure, source.summary);
+    const error = this.#fail(reason);
+    // What has come is delivered before the error tells of it (R5): but for those who left, and a whole answer.
+    if (error.code === "cancelled" || source.summary.isComplete) this.#held = [];
     this.#pendingError = error;
-    this.error = error;
-    this.#tellEnd(outcomeOf(error), error);
   }
 
   /**
@@ -197,7 +225,10 @@ export class UpstreamStream implements AnswerStream<Chunk | string> {
     const { attempt, source } = this;
     try {
       let isMore = this.#isSourceAtEnd ? false : ((await this.#reading) ?? true);
-      while (isMore) isMore = await source.read([]);
+      while (isMore) {
+        isMore = await source.read([]);
+        this.#hold?.note(source.summary);
+      }
       attempt.succeed(source.summary.usage, source.summary.outputLength, repeatedText(source.summary));
     } catch (thrown) {
       attempt.cancelUpstream(thrown);
@@ -263,7 +294,7 @@ const repeatedText = ({ hasReasoning, text }: StreamSummary) => (hasReasoning ? 
 const isDraining = (reason: unknown) => RouterError.isRouterError(reason) && reason.code === "draining";
 
 /** `cancelled` by the caller; everything else that breaks a begun stream interrupts it. */
-function outcomeOf(error: RouterError): "cancelled" | "interrupted" {
+export function outcomeOf(error: RouterError): "cancelled" | "interrupted" {
   return error.code === "cancelled" ? "cancelled" : "interrupted";
 }
 

@@ -129,7 +129,7 @@ export class DirectSource<T> implements UpstreamSource<T> {
   }
 
   async read(out: T[]): Promise<boolean> {
-    const result = await Promise.race([this.#chunks.next(), this.stopped]);
+    const result = await this.#next();
     if (result.done) {
       if (!this.summary.isComplete) throw unreachable("stream ended before it was complete");
       return false;
@@ -144,5 +144,18 @@ export class DirectSource<T> implements UpstreamSource<T> {
     if (chunk.choices.length === 0 && !this.includeUsage) return true;
     out.push(this.render(chunk));
     return true;
+  }
+
+  /** When the attempt is cancelled, its reason counts, and not how the model reacts in the same turn: an early end, an error. */
+  async #next(): Promise<IteratorResult<Chunk>> {
+    try {
+      const result = await Promise.race([this.#chunks.next(), this.stopped]);
+      if (!result.done || this.summary.isComplete) return result;
+    } catch (thrown) {
+      await Promise.race([this.stopped, undefined]);
+      throw thrown;
+    }
+    await Promise.race([this.stopped, undefined]);
+    return { done: true, value: undefined };
   }
 }

@@ -113,7 +113,7 @@ export function waitForSlot(
 }
 
 /** The outermost level of whoever is charged; the host's own requests are one tenant, too. */
-function tenantOf({ access, principal }: RequestState): string {
+export function tenantOf({ access, principal }: RequestState): string {
   return access?.tenant ?? outermost(principal ?? {});
 }
 
@@ -127,7 +127,9 @@ function outermost({ organization, team, user, key }: Principal): string {
 /** What decides, beside its size, who can serve a request. */
 function demandsOf(choice: ChoiceRequest): string | undefined {
   // Few have tried something, and each something else.
-  if (choice.tried.length > 0) return undefined;
+  if (choice.tried.length > 0 || choice.isOverBudget) return undefined;
   const { operation, features, isPriced, captured, requiredRegion, requiredTags } = choice;
-  return JSON.stringify([operation, features, isPriced !== undefined, captured, requiredRegion, ...requiredTags]);
+  const { requiredDeployment, requiredAccount } = choice;
+  const place = [requiredRegion, requiredDeployment, requiredAccount];
+  return JSON.stringify([operation, features, isPriced !== undefined, captured, place, ...requiredTags]);
 }

@@ -12,6 +12,7 @@ import type { RouterOptions } from "../../src/router/router-options.js";
 import { createMemoryStore } from "../../src/stores/memory-store.js";
 import type { Store } from "../../src/stores/store.js";
 import { type VirtualClock, virtualClock } from "../../src/testing/index.js";
+import { estimateTokens } from "../../src/tokens/estimate.js";
 import type { TransportRequest } from "../../src/transport/transport.js";
 import { advanceUntil } from "../support/advance-until.js";
 import { type Answering, answeringTransport } from "../support/answering-transport.js";
@@ -22,6 +23,8 @@ import { HELLO, rejection } from "../support/router-fixtures.js";
 const PRICE = { input: 1, output: 1 };
 const TOKEN_NANO_USD = 1_000;
 const NANO = 1e-9;
+/** What `HELLO` is counted as where no upstream says. */
+const PROMPT_ESTIMATE = estimateTokens("Hello".length);
 /** The most tokens that `HELLO` with an answer of 10 tokens can have: the bytes of role and text, the template around them, the answer. */
 const REQUEST_BOUND = 4 + 5 + 16 + 10;
 const ACME = { organization: "acme", team: "red", user: "ann", key: "laptop" };
@@ -210,6 +213,10 @@ describe("limits and budgets of the directory", () => {
       code: "request_exceeds_limit",
     });
     const small = setUp({ directory: { keys: { laptop: { budgetUsd: 5 * TOKEN_NANO_USD * NANO } as never } } });
+    expect((await small.refusal()).message).not.toContain("max_tokens");
+    expect((await small.refusal({ max_completion_tokens: undefined })).message).toMatch(
+      /whole budget of 0.000005 USD of key "laptop". Without `max_tokens`, that is the longest answer/,
+    );
     expect(await small.refusal()).toMatchObject({
       code: "insufficient_quota",
       message: expect.stringContaining("more than the whole budget"),
@@ -386,6 +393,32 @@ describe("what is charged for attempts", () => {
         },
         0,
       ],
+      "a deadline of an upstream that has the prompt": [
+        { answer: () => "taken" },
+        ({ send }) => rejection(send({}, { deadlineMs: 100 })),
+        PROMPT_ESTIMATE,
+      ],
+      "a timeout of an upstream that has the prompt": [
+        { answer: () => "taken", deployment: { timeouts: { totalMs: 50 } } },
+        ({ send }) => rejection(send()),
+        PROMPT_ESTIMATE,
+      ],
+      "an abort of an upstream that has the prompt": [
+        { answer: () => "taken" },
+        async ({ send, clock }) => {
+          const leaving = new AbortController();
+          const sent = rejection(send({ stream: true }, { signal: leaving.signal }));
+          await clock.advance(10);
+          leaving.abort();
+          return sent;
+        },
+        PROMPT_ESTIMATE,
+      ],
+      "a timeout that the upstream itself tells": [
+        { answer: () => ({ status: 504, text: "{}" }) },
+        ({ send }) => rejection(send()),
+        0,
+      ],
       "a stream": [
         { answer: () => streamed({ prompt_tokens: 3, completion_tokens: 7, total_tokens: 10 }) },
         async ({ send }) => {
@@ -442,19 +475,42 @@ describe("what is charged for attempts", () => {
     }
   });
 
+  it("R13: a timeout is charged beside the attempt that served, and the prompt counts as estimated", async () => {
+    const d = { provider: "openai-compatible" as const, model: "m", price: PRICE, timeouts: { totalMs: 50 } };
+    const { ok, entries, budget, clock } = setUp({
+      directory: hard,
+      models: { chat: [d, d].map((each, index) => ({ ...each, id: `d${index}`, baseUrl: "http://d/v1" })) },
+      answer: (_, count) => (count === 0 ? "taken" : { text: answer() }),
+    });
+    await ok();
+    await clock.advance(1_000);
+    expect(await entries()).toMatchObject([
+      {
+        attempt: 1,
+        outcome: "soft",
+        promptTokens: PROMPT_ESTIMATE,
+        completionTokens: 0,
+        isEstimated: true,
+        costNanoUsd: PROMPT_ESTIMATE * TOKEN_NANO_USD,
+      },
+      { attempt: 2, outcome: "ok", isEstimated: false, costNanoUsd: 10 * TOKEN_NANO_USD },
+    ]);
+    expect(budget("key:laptop")).toEqual([(PROMPT_ESTIMATE + 10) * TOKEN_NANO_USD, 0]);
+  });
+
   it("R18: usage that cannot be true is replaced by our own count, and absurd usage is flagged", async () => {
     const usages = [
-      [{ prompt_tokens: -1, completion_tokens: 7, total_tokens: 6 }, undefined, true],
-      [{ prompt_tokens: 1e300, completion_tokens: Number.NaN, total_tokens: 0.5 }, undefined, true],
+      [{ prompt_tokens: -1, completion_tokens: 7, total_tokens: 6 }, "usage-malformed", true],
+      [{ prompt_tokens: 1e300, completion_tokens: Number.NaN, total_tokens: 0.5 }, "usage-malformed", true],
       [{ prompt_tokens: 3, completion_tokens: 5_000, total_tokens: 5_003 }, "usage-implausible", false],
     ] as const;
     for (const [usage, flag, isEstimated] of usages) {
       const { ok, entries, budget } = setUp({ directory: hard, answer: () => ({ text: answer(usage) }) });
-      await ok();
+      const { routing } = await ok();
       const [entry] = await entries();
-      expect(entry).toMatchObject({ isEstimated });
-      if (flag) expect(entry?.flags).toContain(flag);
-      else expect(entry?.costNanoUsd).toBeLessThanOrEqual(REQUEST_BOUND * TOKEN_NANO_USD);
+      expect(entry).toMatchObject({ isEstimated, flags: expect.arrayContaining([flag]) });
+      expect(routing.attempts).toMatchObject([{ usageFlags: [flag] }]);
+      if (isEstimated) expect(entry?.costNanoUsd).toBeLessThanOrEqual(REQUEST_BOUND * TOKEN_NANO_USD);
       expect(budget("key:laptop")).toEqual([entry?.costNanoUsd, 0]);
     }
   });

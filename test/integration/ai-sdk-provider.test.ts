@@ -365,7 +365,13 @@ describe.each(sdks)("a router as a provider ($way)", ({ sdk, specification, outp
 
   it("takes nobody's word for who is charged, and refuses options that it does not know", async () => {
     const router = open.router({ models: { chat: [{ provider: "simulated", model: "m" }] } });
-    for (const switchyard of [{ principal: { key: "other" } }, { tag: ["x"] }, { deadlineMs: "soon" }]) {
+    for (const switchyard of [
+      { principal: { key: "other" } },
+      { priority: "interactive" },
+      { tag: ["x"] },
+      { deadlineMs: "soon" },
+      { cache: "off" },
+    ]) {
       const thrown = await rejection(
         sdk.generateText({ model: model(router), prompt: "Hello", providerOptions: { switchyard } }),
       );

@@ -97,6 +97,40 @@ describe("a stream whose caller leaves", () => {
     expect(router.status()).toMatchObject({ leases: 0, outcomes: { cancelled: 1 } });
   });
 
+  it.each(["drain", "cancel"] as const)(
+    "R1: that leaves before the first transform is asked gets its abort, and no empty stream, with `%s`",
+    async (onDisconnect) => {
+      const caller = new AbortController();
+      const leaving: Plugin = {
+        name: "leaving",
+        transformStream(chunks) {
+          caller.abort();
+          return chunks;
+        },
+        afterReply: () => undefined,
+      };
+      const { router } = await aRouter(onDisconnect, [leaving]);
+      const refused = rejection(router.chat.completions.create(ask, { signal: caller.signal }));
+      expect(await refused).toMatchObject({ code: "cancelled" });
+      await expect.poll(() => router.status().inFlight).toBe(0);
+      expect(router.status()).toMatchObject({ leases: 0, outcomes: { cancelled: 1, succeeded: 0 } });
+    },
+  );
+
+  it.each(["drain", "cancel"] as const)(
+    "R5: that aborts before it has read anything of a transformed stream is told so, with `%s`",
+    async (onDisconnect) => {
+      const caller = new AbortController();
+      const plugin: Plugin = { name: "passing", transformStream: (chunks) => chunks, afterReply: () => undefined };
+      const { router } = await aRouter(onDisconnect, [plugin]);
+      const data = await router.chat.completions.create(ask, { signal: caller.signal });
+      caller.abort();
+      expect((await deliver(data)).error).toMatchObject({ code: "cancelled" });
+      expect(router.status()).toMatchObject({ leases: 0, outcomes: { succeeded: 0 } });
+      await expect.poll(() => router.status().outcomes.cancelled).toBe(1);
+    },
+  );
+
   it("without it the upstream is told at once, and what it used is estimated", async () => {
     const { upstream, router } = await aRouter(undefined);
     const { data, routing } = await router.chat.completions.create(ask).withRouting();

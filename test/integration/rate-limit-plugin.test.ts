@@ -165,7 +165,7 @@ describe("rateLimit over a router", () => {
     const reload = (stated: unknown) => () =>
       router.reload({ clock, models, plugins: [{ name: "bad", deploymentLimits: () => stated as never }] });
     expect(reload({ rpm: 0.5 })).toThrow(/plugins\[0\]\.deploymentLimits: returned `rpm` that is no integer/);
-    expect(reload({ rmp: 5 })).toThrow(/returned fields other than `rpm` and `tpm`, for "d"/);
+    expect(reload({ rmp: 5 })).toThrow(/returned fields other than `rpm`, `tpm` and `budgets`, for "d"/);
     expect(reload([])).toThrow(/returned neither an object nor nothing/);
     expect(reload({ rpm: 5 })).not.toThrow();
     expect(router.status().controls).toContainEqual({ kind: "rateLimit", name: "d", onStoreFailure: "local-share" });

@@ -193,6 +193,11 @@ describe("options of a call", () => {
     [{ sginal: new AbortController().signal }, 'did you mean "signal"'],
     [{ priority: "later" }, "priority"],
     [{ affinity: "x" }, "unknown option"],
+    [{ require: "b" }, 'options.require: expected an object, received "b"'],
+    [{ require: { deploymnt: "b" } }, 'options.require.deploymnt: unknown option; did you mean "deployment"?'],
+    [{ sessionId: "" }, 'options.sessionId: expected at least 1 characters, received ""'],
+    [{ principal: { key: 5 } }, "options.principal.key: expected a string, received 5"],
+    [{ cache: true }, "options.cache: expected false, or an object with `noCache`, `noStore`"],
     [{ metadata: { a: 1 } }, "metadata"],
     [{ principal: { name: "x" } }, "unknown option"],
   ])("%j are refused with what is wrong", async (options, words) => {

@@ -3,6 +3,7 @@ import { unreachable } from "../../src/errors/upstream-error.js";
 import { answerCall } from "../../src/router/call.js";
 import { Router } from "../../src/router/router.js";
 import type { Transport } from "../../src/transport/transport.js";
+import { textsOf } from "../support/openai-streams.js";
 import { HELLO } from "../support/router-fixtures.js";
 
 const TEXT_PIECES = ["Zürich ", "“Hbf” \\ ", "\n", "🚂🚃", ' {"a":1}'];
@@ -10,17 +11,17 @@ const chunk = (choices: unknown, usage?: object) =>
   `data: ${JSON.stringify({ id: "c1", object: "chat.completion.chunk", created: 1, model: "m", choices, ...usage })}\r\n\r\n`;
 const delta = (fields: object, finish_reason: string | null = null) =>
   chunk([{ index: 0, delta: fields, finish_reason }]);
-const STREAM = Buffer.from(
-  [
-    ": hello\n\n",
-    delta({ role: "assistant", content: "" }),
-    ...TEXT_PIECES.map((content) => delta({ content })),
-    delta({}, "stop"),
-    chunk([], { usage: { prompt_tokens: 1, completion_tokens: 5, total_tokens: 6 } }),
-    "data: [DONE]\n\n",
-    "data: what comes later is nobody's\n\n",
-  ].join(""),
-);
+const EVENTS = [
+  ": hello\n\n",
+  delta({ role: "assistant", content: "" }),
+  ...TEXT_PIECES.map((content) => delta({ content })),
+  delta({}, "stop"),
+  chunk([], { usage: { prompt_tokens: 1, completion_tokens: 5, total_tokens: 6 } }),
+  "data: [DONE]\n\n",
+  "data: what comes later is nobody's\n\n",
+].join("");
+/** With other line ends, events of a known shape are relayed without being decoded. */
+const STREAMS = { chunks: Buffer.from(EVENTS), text: Buffer.from(EVENTS.replaceAll("\r\n", "\n")) } as const;
 const TEXT = TEXT_PIECES.join("");
 
 /** One upstream answer from memory, in the given pieces; `ending` says how the body ends. */
@@ -76,7 +77,11 @@ async function streamOf(form: "chunks" | "text", transport: Transport): Promise<
     });
     if (answer.kind !== "stream") throw new Error("expected a stream");
     for (let batch = await answer.stream.next(); batch; batch = await answer.stream.next()) {
-      chunks.push(...batch.map((each) => (typeof each === "string" ? JSON.parse(each) : each)));
+      for (const each of batch) {
+        if (typeof each === "string" || each instanceof Uint8Array) {
+          chunks.push(...textsOf(each).map((text) => JSON.parse(text)));
+        } else chunks.push(each);
+      }
     }
   } catch (error) {
     code = (error as { code?: string }).code ?? String(error);
@@ -93,6 +98,7 @@ const finishesOf = ({ chunks }: Seen) =>
   (chunks as { choices: { finish_reason: unknown }[] }[]).filter(({ choices }) => choices[0]?.finish_reason).length;
 
 describe.each(["chunks", "text"] as const)("a stream delivered as %s", (form) => {
+  const STREAM = STREAMS[form];
   it("R24: is the same, however its bytes are cut in two", { timeout: 60_000 }, async () => {
     const whole = await streamOf(form, fromMemory([STREAM], "complete"));
     expect([textOf(whole), finishesOf(whole), whole.code]).toEqual([TEXT, 1, undefined]);

@@ -85,6 +85,16 @@ export const handler = createHandler(router);
     if (output.trim() !== "ok") throw new Error(`${script} printed ${output}`);
   }
   writeFileSync(
+    join(project, "what-if.mjs"),
+    `import { poisson, replica } from "llm-switchyard/testing";
+export default {
+  router: { models: { chat: [{ id: "a", provider: "vllm", model: "m" }] } },
+  upstreams: { a: replica() }, workload: poisson({ rate: 2 }), warmUpMs: 0, durationMs: 5_000,
+};`,
+  );
+  const simulated = run(project, process.execPath, "node_modules/.bin/switchyard-simulate", "what-if.mjs");
+  if (!/event log [0-9a-f]{16}/.test(simulated)) throw new Error(`switchyard-simulate printed ${simulated}`);
+  writeFileSync(
     join(project, "tsconfig.json"),
     JSON.stringify({
       compilerOptions: {

@@ -36,6 +36,18 @@ describe("names of models", () => {
     void router.completions.create({ model: "chat", prompt: "x" });
   });
 
+  it("explain takes the body of the operation that it is told, a chat's without one", () => {
+    void router.explain({ model: "chat", messages }, { sessionId: "1" });
+    void router.explain({ model: "embed", input: "x" }, { operation: "embeddings" });
+    void router.explain({ model: "chat", prompt: "x" }, { operation: "completions" });
+    // @ts-expect-error a chat has messages
+    void router.explain({ model: "embed", input: "x" });
+    // @ts-expect-error embeddings have an input
+    void router.explain({ model: "embed", messages }, { operation: "embeddings" });
+    // @ts-expect-error the group is called `chat`
+    void router.explain({ model: "chatt", messages });
+  });
+
   it("that are not configured are errors of the compiler", () => {
     // @ts-expect-error the group is called `chat`
     void router.chat.completions.create({ model: "chta", messages });

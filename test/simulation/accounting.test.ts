@@ -4,6 +4,7 @@ import { RouterError } from "../../src/errors/router-error.js";
 import { seededRandom } from "../../src/internal/random.js";
 import type { Ledger, LedgerEntry } from "../../src/ledger/ledger.js";
 import { createMemoryLedger } from "../../src/ledger/memory-ledger.js";
+import { budget } from "../../src/plugins/limits/budget.js";
 import type { Router as AnyRouter } from "../../src/router/router.js";
 import { Router } from "../../src/router/router.js";
 import type { RouterOptions } from "../../src/router/router-options.js";
@@ -92,6 +93,7 @@ async function run(seed: number): Promise<void> {
     price: PRICE,
     ...(chance(0.3) && { rpm: 20 }),
   }));
+  const deploymentLimitUsd = chance(0.4) ? (100 + Math.floor(random.next() * 1_000)) / 1_000_000 : undefined;
   const fallbacks = chance(0.5) ? { onError: ["other"], onBudget: ["other"] } : [];
   const routers: AnyRouter<RouterOptions>[] = Array.from({ length: isRemote ? 2 : 1 }, () => {
     const options: RouterOptions = {
@@ -102,6 +104,9 @@ async function run(seed: number): Promise<void> {
       directory: directory(),
       store: isRemote ? remote(limitsMemory) : limitsMemory,
       ...(isApart && { budgetStore: remote(budgetsMemory) }),
+      ...(deploymentLimitUsd !== undefined && {
+        plugins: [budget({ by: "deployment", match: "d0", limitUsd: deploymentLimitUsd, name: "own" })],
+      }),
       models: {
         chat: { deployments, fallbacks },
         other: [
@@ -123,7 +128,14 @@ async function run(seed: number): Promise<void> {
       const [state] = budgetStore.budgets("all", [{ key: `budget:${level}`, period: "total" }]);
       return { level, spent: state?.spentNanoUsd ?? 0, reserved: state?.reservedNanoUsd ?? 0 };
     });
+  const ofDeployment = () => {
+    const [state] = budgetStore.budgets("all", [{ key: "budget:own/deployment:d0", period: "total" }]);
+    return [state?.spentNanoUsd ?? 0, state?.reservedNanoUsd ?? 0] as const;
+  };
   const check = () => {
+    const [spentOfDeployment, reservedOfDeployment] = ofDeployment();
+    const mostOfDeployment = Math.round((deploymentLimitUsd ?? 0) * 1e9);
+    expect(spentOfDeployment + reservedOfDeployment, "R11: d0").toBeLessThanOrEqual(mostOfDeployment);
     for (const { level, spent, reserved } of budgets()) {
       const limitUsd = (allowances[level] as { budgetUsd?: number }).budgetUsd;
       if (limitUsd === undefined) continue;
@@ -190,6 +202,12 @@ async function run(seed: number): Promise<void> {
       .filter((entry) => entry[kind] === id)
       .reduce((sum, { costNanoUsd }) => sum + (costNanoUsd ?? 0), 0);
     expect([level, spent, reserved], "R15").toEqual([level, own, 0]);
+  }
+  if (deploymentLimitUsd !== undefined) {
+    const own = booked
+      .filter(({ deployment }) => deployment === "d0")
+      .reduce((sum, { costNanoUsd }) => sum + (costNanoUsd ?? 0), 0);
+    expect(ofDeployment(), "R15: d0").toEqual([own, 0]);
   }
   for (const router of routers) await advanceUntil(clock, router.close({ drainMs: 0 }));
   await clock.advance(1_000);

@@ -2,11 +2,12 @@ import { unreachable } from "../../src/errors/upstream-error.js";
 import { deferred } from "../../src/internal/deferred.js";
 import type { Exchange, Transport, TransportRequest, TransportResponse } from "../../src/transport/transport.js";
 
-/** What a request meets: an answer, nobody, or silence. */
+/** What a request meets: an answer, nobody, silence without a connection, or an upstream that takes the request and says nothing. */
 export type Answering =
   | { readonly status?: number; readonly text: string; readonly headers?: Readonly<Record<string, string>> }
   | "refused"
-  | "silence";
+  | "silence"
+  | "taken";
 
 export interface AnsweringTransport extends Transport {
   /** Every request so far. */
@@ -49,6 +50,8 @@ export function answeringTransport(answer: (request: TransportRequest) => Answer
       if (met === "refused") {
         end();
         response.reject(unreachable("connection refused"));
+      } else if (met === "taken") {
+        request.onConnected?.();
       } else if (met !== "silence") {
         end();
         request.onConnected?.();

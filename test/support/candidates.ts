@@ -62,11 +62,14 @@ export function aDeployment(
     price: undefined,
     defaults: {},
     unsupported: "drop",
+    takesPrefill: false,
     isolation: "shared",
     upkeep: NO_UPKEEP,
     credential: new Credential(undefined, systemClock),
     headers: {},
     partition: "",
+    account: "",
+    providerLimits: undefined,
     fingerprint: "",
     answerConfiguration: "",
     ...rest,
@@ -118,6 +121,7 @@ export interface PoolFields {
   readonly strategy?: () => Strategy | BuiltInStrategy;
   /** Deployments remember what they have read. */
   readonly prefixes?: PrefixIndex;
+  readonly spillMs?: number;
 }
 export interface TestPool {
   readonly pool: CandidatePool;
@@ -133,6 +137,7 @@ export function aPool(deployments: readonly Partial<Deployment>[], fields: PoolF
     hasFallbackChain = false,
     strategy = latency,
     prefixes,
+    spillMs,
   } = fields;
   const members = deployments.map((deployment, position) => {
     const id = deployment.id ?? `d${position}`;
@@ -152,7 +157,7 @@ export function aPool(deployments: readonly Partial<Deployment>[], fields: PoolF
   const maxOpenShare = settings?.maxOpenShare ?? defaultCooldown.maxOpenShare;
   const group = new GroupHealth({ members: healths, hasFallbackChain, maxOpenShare });
   return {
-    pool: new CandidatePool({ members, group, createStrategy: strategy, ...(prefixes && { prefixes }) }),
+    pool: new CandidatePool({ members, group, createStrategy: strategy, ...(prefixes && { prefixes }), spillMs }),
     group,
     healths,
   };

@@ -4,6 +4,7 @@ import { openaiErrorOf } from "../../src/errors/openai-error.js";
 import type { UpstreamError } from "../../src/errors/upstream-error.js";
 import type { Chunk } from "../../src/protocol/operations.js";
 import { knownProviders } from "../../src/providers/registry.js";
+import { textsOf } from "./openai-streams.js";
 import {
   connectVector,
   cutPositions,
@@ -94,13 +95,15 @@ export function describeVector(vector: Vector): void {
       });
 
       it("gives the same chunks as text", () => {
-        const decoder = upstream.openTextStream?.(vectorAttempt(vector));
-        if (!decoder) return;
-        const texts = decodeStream(decoder, singleBytes(bytes));
         const objects = decode([bytes]);
-        expect(texts.chunks.map((text) => JSON.parse(text))).toEqual(objects.chunks);
-        expect(texts.contentAt).toBe(objects.contentAt);
-        expect(texts.error?.message).toBe(objects.error?.message);
+        for (const pieces of [singleBytes(bytes), [bytes]]) {
+          const decoder = upstream.openTextStream?.(vectorAttempt(vector));
+          if (!decoder) return;
+          const texts = decodeStream(decoder, pieces);
+          expect(texts.chunks.flatMap(textsOf).map((text) => JSON.parse(text))).toEqual(objects.chunks);
+          expect(texts.contentAt).toBe(objects.contentAt);
+          expect(texts.error?.message).toBe(objects.error?.message);
+        }
       });
     }
 

@@ -1,9 +1,10 @@
+import { expect } from "vitest";
 import type { Chunk } from "../../src/protocol/operations.js";
 import { openaiCompatible } from "../../src/providers/openai/facts/openai.js";
 import type { OpenAiFacts } from "../../src/providers/openai/facts.js";
 import { chunkForm, textForm } from "../../src/providers/openai/stream.js";
 import { openRepairedStream } from "../../src/providers/openai/upstream.js";
-import type { AttemptContext } from "../../src/providers/provider.js";
+import type { AttemptContext, RelayPiece } from "../../src/providers/provider.js";
 import { anAttempt } from "./attempt-context.js";
 import { type DecodedStream, decodeStream } from "./vectors.js";
 
@@ -54,14 +55,23 @@ export function repairBytes(
   return decodeStream(decoder, bytes instanceof Uint8Array ? [bytes] : bytes);
 }
 
-/** The same as JSON text. */
+/** The same as JSON text, out of whatever the relay would write. */
 export function repairText(
   bytes: Uint8Array | Iterable<Uint8Array>,
   options: StreamOptions = {},
 ): DecodedStream<string> {
   const { facts = openaiCompatible, splices = true, ...context } = options;
   const decoder = openRepairedStream(facts, anAttempt({ isStreaming: true, ...context }), textForm, splices);
-  return decodeStream(decoder, bytes instanceof Uint8Array ? [bytes] : bytes);
+  const decoded = decodeStream(decoder, bytes instanceof Uint8Array ? [bytes] : bytes);
+  return { ...decoded, chunks: decoded.chunks.flatMap(textsOf) };
+}
+
+/** The texts of the chunks in one piece; framed events are checked to be nothing but `data` lines. */
+export function textsOf(piece: RelayPiece): string[] {
+  if (typeof piece === "string") return [piece];
+  const events = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(piece);
+  expect(events).toMatch(/^(?:data: [^\r\n]+\n\n)+$/);
+  return events.slice("data: ".length, -2).split("\n\ndata: ");
 }
 
 /** What becomes of a stream of these events and `[DONE]`. */

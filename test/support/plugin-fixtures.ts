@@ -125,6 +125,8 @@ export function anAttemptEvent(fields: Partial<AttemptEvent> = {}): AttemptEvent
     type: "attempt-ended",
     isStreaming: false,
     attempt: 1,
+    isHedge: false,
+    resumed: false,
     attemptGroup: "chat",
     deployment: "d",
     provider: "p",

@@ -24,8 +24,8 @@ export interface SimulatedTransportOptions {
   readonly random: Random;
   /** Share of exchanges with a fault, 0–1. */
   readonly faultRate: () => number;
-  /** The text of every answer, in tokens. */
-  readonly tokens: readonly string[];
+  /** The text of every answer, in tokens; or of each. */
+  readonly tokens: readonly string[] | ((request: TransportRequest) => readonly string[]);
 }
 
 const FAULTS: readonly Fault[] = [
@@ -56,6 +56,7 @@ export class SimulatedTransport implements Transport {
     const { clock, random, faultRate } = this.options;
     const pick = <T>(list: readonly T[]): T => list[Math.floor(random.next() * list.length)] as T;
     const fault: Fault = random.next() < faultRate() ? pick(FAULTS) : "none";
+    const tokens = typeof this.options.tokens === "function" ? this.options.tokens(request) : this.options.tokens;
     const isStreaming = String(request.body).includes('"stream":true');
     const response = deferred<Awaited<Exchange["response"]>>();
     const stopped = deferred<never>();
@@ -84,7 +85,9 @@ export class SimulatedTransport implements Transport {
       ]);
       if (status === 429 && random.next() < 0.5) headers.set("retry-after", String(Math.ceil(random.next() * 10)));
       const text =
-        status === 200 ? this.#body(isStreaming, fault) : JSON.stringify({ error: { message: `no ${status}` } });
+        status === 200
+          ? this.#body(isStreaming, fault, tokens)
+          : JSON.stringify({ error: { message: `no ${status}` } });
       response.resolve({ status, headers, body: body(text) });
     };
     void begin();
@@ -128,8 +131,8 @@ export class SimulatedTransport implements Transport {
     };
   }
 
-  #body(isStreaming: boolean, fault: Fault): string {
-    const { tokens, random } = this.options;
+  #body(isStreaming: boolean, fault: Fault, tokens: readonly string[]): string {
+    const { random } = this.options;
     const usage =
       fault === "huge-usage"
         ? { prompt_tokens: -1, completion_tokens: 1e300, total_tokens: 0.5 }

@@ -314,6 +314,11 @@ describe("parseOptions", () => {
         'models.chat.strategy: unknown strategy "latncy"; did you mean "latency"?',
       ],
       [
+        "a strategy that there is not",
+        withGroup({ strategy: "fastest" }),
+        'models.chat.strategy: unknown strategy "fastest"; expected one of "latency", "least-busy", "cost", "weighted", "round-robin", "chwbl"',
+      ],
+      [
         "a strategy without pick",
         withGroup({ strategy: { name: "x" } }),
         "models.chat.strategy.pick: Expected `pick` of a strategy to be a function",
@@ -425,7 +430,7 @@ describe("parseOptions", () => {
       expect(problem(options)).toBe(expected);
     });
 
-    it.each(["hedge", "spillMs", "midStream"])("`%s`, which does not exist, as unknown, wherever it stands", (name) => {
+    it.each(["mirror", "overflowMs"])("`%s`, which does not exist, as unknown, wherever it stands", (name) => {
       expect(problem(withDeployment({ [name]: 1 }))).toMatch(
         new RegExp(`^models\\.chat\\[0\\]\\.${name}: unknown option`),
       );
@@ -437,8 +442,40 @@ describe("parseOptions", () => {
       [{ queue: { maxLength: 0 } }, /^models\.chat\.queue\.maxLength: /],
       [{ queue: { maxWaitMs: 700_000 } }, /^models\.chat\.queue\.maxWaitMs: /],
       [{ queue: { maxLenght: 5 } }, /^models\.chat\.queue\.maxLenght: unknown option; did you mean "maxLength"\?/],
-      [{ queue: "on" }, /^models\.chat\.queue: /],
+      [{ queue: "on" }, /^models\.chat\.queue: expected true, false or an object of options, received "on"$/],
+      [{ queue: { line: 5 } }, /^models\.chat\.queue\.line: unknown option; expected one of "maxLength", "maxWaitMs"$/],
+      [{ affinity: "on" }, /^models\.chat\.affinity: expected true, false or an object of options, received "on"$/],
+      [{ cooldown: true }, /^models\.chat\.cooldown: expected false or an object of options, received true$/],
+      [
+        { midStream: "retry" },
+        /^models\.chat\.midStream: expected "error", "continue" or \{ continue: true, prompt\? \}/,
+      ],
+      [{ midStream: true }, /^models\.chat\.midStream: expected "error", "continue"/],
+      [{ midStream: {} }, /^models\.chat\.midStream\.continue: /],
+      [{ midStream: { continue: false } }, /^models\.chat\.midStream\.continue: /],
+      [
+        { midStream: { continue: true, prompt: " \n" } },
+        /^models\.chat\.midStream\.prompt: expected a text that is not blank/,
+      ],
+      [{ midStream: { continue: true, promt: "x" } }, /midStream\.promt: unknown option; did you mean "prompt"\?/],
     ])("a queue such as %j", (group, expected) => {
+      expect(problem(withGroup(group))).toMatch(expected);
+    });
+
+    it.each([
+      [{ hedge: "on" }, /^models\.chat\.hedge: expected true, false or an object of options, received "on"$/],
+      [{ hedge: { minDelayMs: -1 } }, /^models\.chat\.hedge\.minDelayMs: /],
+      [{ hedge: { percentile: 0.97 } }, /^models\.chat\.hedge\.percentile: /],
+      [{ hedge: { minDelay: 5 } }, /^models\.chat\.hedge\.minDelay: unknown option; did you mean "minDelayMs"\?/],
+      [
+        { hedge: { windowSize: 20 } },
+        /^models\.chat\.hedge\.minSamples: Expected `minSamples` to be at most `windowSize` \(20\), received 50/,
+      ],
+      [
+        { hedge: { lowWinRate: 0.5 } },
+        /^models\.chat\.hedge\.highWinRate: Expected `highWinRate` to be above `lowWinRate` \(0\.5\), received 0\.3/,
+      ],
+    ])("hedging such as %j", (group, expected) => {
       expect(problem(withGroup(group))).toMatch(expected);
     });
 
@@ -588,7 +625,9 @@ describe("parseOptions", () => {
     expect([...settings.groups.keys()]).toEqual(["__proto__", "constructor"]);
     expect(settings.registry.resolve("toString")?.group.name).toBe("constructor");
     expect(settings.registry.resolve("valueOf")).toBeUndefined();
-    expect(problem({ ...withGroup({}), aliases: { a: "valueOf" } })).toBe('aliases.a: unknown group "valueOf"');
+    expect(problem({ ...withGroup({}), aliases: { a: "valueOf" } })).toBe(
+      'aliases.a: unknown group "valueOf"; expected "chat"',
+    );
   });
 
   it("S29: own `__proto__` fields are refused where data is expected, and change no prototype", () => {
@@ -658,7 +697,7 @@ describe("parseOptions", () => {
         { aliases: { a: "openai/*" } },
         "aliases.a: a wildcard group stands for no single model; give a name that it takes",
       ],
-      [{ aliases: { a: "openai/bad name" } }, 'aliases.a: unknown group "openai/bad name"'],
+      [{ aliases: { a: "openai/bad name" } }, 'aliases.a: unknown group "openai/bad name"; expected "chat"'],
     ])("%j: %s", (fields, expected) => {
       expect(problem({ models, ...fields })).toBe(expected);
     });
@@ -698,7 +737,7 @@ describe("parseOptions", () => {
     });
     it.each([
       [["bakcup"], 'models.chat.fallbacks[0]: unknown group "bakcup"; did you mean "backup"?'],
-      [{ onError: ["nobody"] }, 'models.chat.fallbacks.onError[0]: unknown group "nobody"'],
+      [{ onError: ["nobody"] }, 'models.chat.fallbacks.onError[0]: unknown group "nobody"; expected one of "chat", "backup"'],
       [["chat"], "models.chat.fallbacks[0]: is the group itself"],
       [["backup", "backup"], "models.chat.fallbacks[1]: is given twice"],
       [
