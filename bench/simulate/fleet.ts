@@ -4,7 +4,8 @@ import type { Strategy } from "../../src/routing/candidate.js";
 import { createMemoryStore, type MemoryStore } from "../../src/stores/memory-store.js";
 import type { Store } from "../../src/stores/store.js";
 import { type ReplicaOptions, replica } from "../../src/testing/simulator/replica.js";
-import { type SimulationOptions, type SimulationReport, simulate } from "../../src/testing/simulator/simulate.js";
+import { type SimulationReport, simulate } from "../../src/testing/simulator/simulate.js";
+import type { SimulationOptions } from "../../src/testing/simulator/simulation-options.js";
 import { chatMix, poisson, type RequestSizes, type Workload } from "../../src/testing/simulator/workload.js";
 
 /** What a run is given. */

@@ -49,7 +49,7 @@ export interface KeyManager extends Omit<EntryManager<"key">, "create"> {
   create(fields?: KeyFields & { readonly id?: string | undefined }): Promise<CreatedKey>;
   /** A new secret; the old one is good for `overlapMs` more. @default 0 */
   rotate(id: string, options?: { readonly overlapMs?: number | undefined }): Promise<CreatedKey>;
-  /** Ends it for ever, in every process within 5 s (S13). */
+  /** Ends it for ever, in every process within 5 s. */
   revoke(id: string): Promise<VirtualKey>;
 }
 
@@ -60,14 +60,14 @@ export interface Directory {
   readonly users: EntryManager<"user">;
   readonly keys: KeyManager;
   /**
-   * What a principal may do. Answers at once where it is known and fresh; no older than 5 s (S13).
+   * What a principal may do. Answers at once where it is known and fresh; no older than 5 s.
    *
    * @throws {RouterError} `invalid_api_key`: a level is unknown, blocked, expired or revoked, or the levels do not belong
-   *   together (a key of another user) — always in the same words (S15).
+   *   together (a key of another user) — always in the same words.
    */
   resolve(principal: Principal): MaybePromise<ResolvedPrincipal>;
   /**
-   * Whose key this is: constant work for a malformed, unknown, expired or revoked one (S15).
+   * Whose key this is: constant work for a malformed, unknown, expired or revoked one.
    *
    * @throws {RouterError} `invalid_api_key`.
    */

@@ -73,7 +73,7 @@ export interface EntryBase {
 export interface Organization extends OrganizationFields, EntryBase {}
 export interface Team extends TeamFields, EntryBase {}
 export interface User extends UserFields, EntryBase {}
-/** A virtual key: what it may do, and how it is recognised; never the key itself (S6). */
+/** A virtual key: what it may do, and how it is recognised; never the key itself. */
 export interface VirtualKey extends KeyFields, EntryBase {
   /** SHA-256 of the key, hexadecimal. */
   readonly digest: string;

@@ -56,7 +56,7 @@ export interface VerifiedToken {
   readonly expiresAt: number;
 }
 
-/** Why a token was refused: for your logs, never for the caller (S15). */
+/** Why a token was refused: for your logs, never for the caller. */
 export type JwtRefusal =
   | "missing"
   | "malformed"

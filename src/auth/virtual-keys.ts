@@ -21,7 +21,7 @@ const JWT = /^eyJ[\w-]*\.[\w-]*\.[\w-]*$/;
 
 /**
  * Takes keys and tokens. The form of a credential alone says which it is: it is given to one of the two and never to
- * the other, so that a token that is refused is not tried as a key (S9).
+ * the other, so that a token that is refused is not tried as a key.
  */
 export function keysOrTokens(keys: Authenticator, tokens: Authenticator): Authenticator {
   return function authenticateKeyOrToken(request) {

@@ -1,7 +1,7 @@
 import type { ErrorCode } from "./catalog.js";
 import type { ErrorClass, UpstreamError } from "./upstream-error.js";
 
-/** What an attempt's end does to the health of its deployment (routing: §5). */
+/** What an attempt's end does to the health of its deployment. */
 export type Outcome = "ok" | "hard" | "soft" | "limited" | "config" | "caller" | "cancelled";
 
 /** The fallback chains of a group. */

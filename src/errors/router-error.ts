@@ -103,6 +103,12 @@ export class RouterError extends Error {
     return this;
   }
 
+  /** Where the stream passed guards, `partial` has the text that they let through. For the router. @internal */
+  showing(text: string): this {
+    if (this.partial) (this as { partial: PartialReply | undefined }).partial = { ...this.partial, text };
+    return this;
+  }
+
   /** Does the code promise that the same request may succeed later? */
   get clientRetry(): boolean {
     return catalog[this.code].clientRetry;

@@ -1,4 +1,4 @@
-/** What an upstream's failure is, whatever words it used (wire: error classes). */
+/** What an upstream's failure is, whatever words it used. */
 export type ErrorClass =
   | "network"
   | "server"
@@ -16,7 +16,7 @@ export type ErrorClass =
 
 export interface UpstreamErrorFields {
   readonly errorClass: ErrorClass;
-  /** Only with class `network`: the upstream was reached, but what it said cannot be read (wire: `bad_upstream_response`). */
+  /** Only with class `network`: the upstream was reached, but what it said cannot be read (`bad_upstream_response`). */
   readonly isBadResponse?: boolean | undefined;
   /** HTTP status of the answer, where there was one. */
   readonly status?: number | undefined;

@@ -5,14 +5,14 @@ import type { Principal } from "../plugins/plugin.js";
 import type { HttpRequest } from "./http-request.js";
 import type { RouteName } from "./route.js";
 
-/** What `authenticate` sees of a request: never its body (S23). */
+/** What `authenticate` sees of a request: never its body. */
 export interface AuthenticateRequest<Route extends string = RouteName> {
   readonly method: string;
   /** What the caller wants to do, such as `chat.completions` or `models.list`. */
   readonly route: Route;
   /**
    * The one credential that was sent: the token of `authorization: Bearer`, or the value of `api-key` or `x-api-key`.
-   * Requests whose carriers disagree are refused before this is called (S9).
+   * Requests whose carriers disagree are refused before this is called.
    */
   readonly apiKey: string | undefined;
   /** A header's value, names in any case; `null` where it was not sent. */

@@ -7,7 +7,7 @@ export interface Timer {
 
 /**
  * Time, passed in. `now` is monotonic and is what deadlines and durations use; `wallNow` is for timestamps
- * and calendar windows only (R19).
+ * and calendar windows only.
  */
 export interface Clock {
   /** Milliseconds on a monotonic scale with an arbitrary origin. */

@@ -1,7 +1,7 @@
 import type { Outcome } from "../errors/classify.js";
 import type { Operation } from "../protocol/operations.js";
 
-/** One attempt that used tokens, as it is booked: once, by (request, attempt, kind), and never changed (R13, R15). */
+/** One attempt that used tokens, as it is booked: once, by (request, attempt, kind), and never changed. */
 export interface LedgerEntry {
   readonly requestId: string;
   /** 1 for the first attempt; 0 for an entry about the request as a whole. */
@@ -36,11 +36,11 @@ export interface LedgerEntry {
   /** Output tokens, reasoning included. */
   readonly completionTokens: number;
   readonly reasoningTokens: number;
-  /** Integer; `null`: unpriced, which is not free (R16). */
+  /** Integer; `null`: unpriced, which is not free. */
   readonly costNanoUsd: number | null;
   /** The tokens were counted here, because the upstream did not report them. */
   readonly isEstimated: boolean;
-  /** What was odd about the upstream's numbers (R18). */
+  /** What was odd about the upstream's numbers. */
   readonly flags: readonly LedgerFlag[];
 }
 
@@ -94,7 +94,7 @@ export interface LedgerTotals {
   readonly cacheWriteTokens: number;
   readonly completionTokens: number;
   readonly reasoningTokens: number;
-  /** Exact integer sum of the priced entries (R18); a bigint, for sums may pass 2^53. */
+  /** Exact integer sum of the priced entries; a bigint, for sums may pass 2^53. */
   readonly costNanoUsd: bigint;
   /** Of these, from entries whose tokens were counted here. */
   readonly estimatedNanoUsd: bigint;

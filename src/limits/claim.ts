@@ -2,7 +2,7 @@ import { type BudgetPeriod, isBudgetPeriod } from "../stores/budget-period.js";
 import { WINDOW_PARTS } from "../stores/store.js";
 
 /**
- * What happens to a control while its store cannot be asked (R14): requests are refused (`closed`); each process goes by
+ * What happens to a control while its store cannot be asked: requests are refused (`closed`); each process goes by
  * its share of the limit (`local-share`); a budget allows 0.5 % of itself per process (`grace`); nothing is refused (`open`).
  */
 export type StoreFailurePolicy = "closed" | "local-share" | "grace" | "open";

@@ -9,7 +9,7 @@ export interface SettledUsage {
   readonly reasoningTokens: number;
   /** Counted here, because the upstream did not report it. */
   readonly isEstimated: boolean;
-  /** Integer: exact (R18). `null`: no price is known. */
+  /** Integer: exact. `null`: no price is known. */
   readonly costNanoUsd: number | null;
   /** The same in USD, for people. */
   readonly costUsd: number | null;

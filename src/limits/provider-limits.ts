@@ -12,6 +12,8 @@ const LONGEST_SILENCE_MS = 60_000;
 const FORGOTTEN_MS = 600_000;
 /** From this share on, what is used and when it is back tell how fast room comes back; below it rounding does. */
 const TELLING_SHARE = 0.01;
+/** Of a limit: what has come back is a product of fractions, and its rounding keeps nobody out. */
+const ROUNDING = 1e-9;
 /** No limit of any provider has more digits. */
 const MOST_DIGITS = 15;
 
@@ -300,7 +302,7 @@ class LearnedLimit {
 
   /** A request that is larger than the whole limit goes once all of it is there: what it will use is a guess. */
   hasRoom(amount: number, now: number): boolean {
-    return this.left(now) >= Math.min(amount, this.#limit);
+    return this.left(now) >= Math.min(amount, this.#limit) - ROUNDING * this.#limit;
   }
 
   roomAt(amount: number, now: number): number {

@@ -13,7 +13,7 @@ export type { Claim } from "../limits/claim.js";
 export type { Lease, SettledUsage } from "../limits/lease.js";
 export type { ExperimentAssignment } from "../routing/experiment/assignment.js";
 
-/** What plugins see of a request: frozen, without credentials or raw headers (S19). */
+/** What plugins see of a request: frozen, without credentials or raw headers. */
 export interface PluginRequest {
   readonly id: string;
   /** The same object in all hooks of a request, and of no other: a key for a `WeakMap` of what a plugin keeps per request. */
@@ -41,7 +41,7 @@ export interface PluginRequest {
   /**
    * Names what decides an answer beside the body and the principal: the group's configuration, the policies of all guards,
    * and what the caller requires of deployments. Equal in every process. Answers may be given to another request only if
-   * it is equal (S39); where it is `undefined`, to none.
+   * it is equal; where it is `undefined`, to none.
    */
   readonly answerScope?: string | undefined;
 }
@@ -109,7 +109,7 @@ export interface RequestPatch {
   /** The plugin is a cache that was asked and has no answer: for the reply's header and the records. */
   readonly cache?: "miss" | undefined;
 }
-/** The only headers that a plugin may add to an upstream call (S1, S42): those that tie it to the caller's trace. */
+/** The only headers that a plugin may add to an upstream call: those that tie it to the caller's trace. */
 export type TraceHeader = "traceparent" | "tracestate" | "baggage";
 
 export interface AttemptPatch {
@@ -126,7 +126,7 @@ export interface EarlyReply {
   readonly cache?: "hit" | "semantic" | undefined;
 }
 
-/** How a request ended (R1). */
+/** How a request ended. */
 export type RequestOutcome = "succeeded" | "rejected" | "failed" | "interrupted" | "blocked" | "cancelled";
 
 interface EventBase {
@@ -308,11 +308,11 @@ export interface Plugin<R = unknown> {
   readonly name: string;
   /** Nearest to the model, wherever it is listed: for caches, so that their hits pass every guard. */
   readonly innermost?: boolean | undefined;
-  /** What a guard that breaks or hangs does to the request (R7): refuse it (`closed`, the default) or skip the guard. */
+  /** What a guard that breaks or hangs does to the request: refuse it (`closed`, the default) or skip the guard. */
   readonly failure?: "closed" | "open" | undefined;
   /**
    * Names what this guard's configuration makes of answers, the same in every process. It is part of the key under which
-   * an answer may be stored and given to another request (S39).
+   * an answer may be stored and given to another request.
    */
   readonly policyVersion?: string | undefined;
   /** `onSettled` gets what was asked and answered. Streams are collected for it, which costs memory. @default false */

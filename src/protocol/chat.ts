@@ -127,7 +127,7 @@ export interface StreamOptions {
   include_obfuscation?: boolean | undefined;
 }
 
-/** A chat request. Fields that are not listed here pass through to the upstream (S25). */
+/** A chat request. Fields that are not listed here pass through to the upstream. */
 export interface ChatRequest<Model extends string = string> {
   /** A configured group, alias, or a name that a wildcard group takes. */
   model: Model;
@@ -201,7 +201,7 @@ export interface ChatChoice {
   finish_reason: FinishReason;
   logprobs: ChoiceLogprobs | null;
 }
-/** A whole answer. Fields of the upstream that are not listed here are kept (R23). */
+/** A whole answer. Fields of the upstream that are not listed here are kept. */
 export interface ChatCompletion {
   id: string;
   object: "chat.completion";
@@ -242,7 +242,7 @@ export interface ChatChunk {
   created: number;
   model: string;
   choices: ChatChunkChoice[];
-  /** Present only where `stream_options.include_usage` asked: `null` on all chunks but the last (wire S3). */
+  /** Present only where `stream_options.include_usage` asked: `null` on all chunks but the last. */
   usage?: Usage | null;
   system_fingerprint?: string;
   service_tier?: "auto" | "default" | "flex" | "scale" | "priority" | null;

@@ -19,7 +19,7 @@ export class ChunkTally {
   readonly #began = new Set<number>();
   readonly #finished = new Set<number>();
 
-  /** Every choice that began, and at least one, has a finish reason (R9). */
+  /** Every choice that began, and at least one, has a finish reason. */
   get isComplete(): boolean {
     return this.#began.size > 0 && this.#finished.size === this.#began.size;
   }

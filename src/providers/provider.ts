@@ -19,7 +19,7 @@ export interface Provider {
   readonly apiKey: "required" | "optional" | "none";
   /** Names of the options that only this provider has (`apiVersion`, …); `connect` checks their values. */
   readonly ownOptions?: readonly string[] | undefined;
-  /** Models are loaded on demand: the first token may take minutes (routing §7: at least 120 s). */
+  /** Models are loaded on demand: the first token may take minutes (at least 120 s). */
   readonly loadsModelsOnDemand?: boolean | undefined;
   /**
    * @throws {ProviderOptionError} an option of the deployment is wrong.
@@ -91,9 +91,9 @@ export interface AttemptContext {
   /** The model name that goes on the wire. */
   readonly model: string;
   readonly isStreaming: boolean;
-  /** The caller asked for a usage chunk (wire S3). */
+  /** The caller asked for a usage chunk. */
   readonly includeUsage: boolean;
-  /** The caller asked for logprobs (wire S6). */
+  /** The caller asked for logprobs. */
   readonly wantsLogprobs: boolean;
   /** The caller asked for `encoding_format: "base64"` (embeddings). */
   readonly wantsBase64: boolean;
@@ -103,7 +103,7 @@ export interface AttemptContext {
   readonly random: Random;
   /**
    * The upstream reported token counts that cannot be true, and they were left out: the attempt's entry in the ledger says
-   * so (R18). Without it nobody wants to know.
+   * so. Without it nobody wants to know.
    */
   noteMalformedUsage?(): void;
 }
@@ -219,7 +219,7 @@ export interface LoadSignals {
 export type RelayPiece = string | Uint8Array;
 
 /**
- * Turns the bytes of one stream into chunks. Chunks are the same however the bytes are cut (R24).
+ * Turns the bytes of one stream into chunks. Chunks are the same however the bytes are cut.
  *
  * @typeParam T - `Chunk`, or what a relay writes of it.
  */
@@ -231,7 +231,7 @@ export interface StreamDecoder<T> {
   push(bytes: Uint8Array, out: T[]): void;
   /**
    * The transport's end: appends what was held back, the usage chunk included.
-   * @throws {UpstreamError} class `network`: the answer is not complete (R9).
+   * @throws {UpstreamError} class `network`: the answer is not complete.
    */
   end(out: T[]): void;
   /** The upstream's own end marker came: what follows is dropped, and the body need not be read further. */
@@ -254,7 +254,7 @@ export interface StreamSummary {
   readonly hasReasoning: boolean;
   /** Of the first choice that finished. */
   readonly finishReason: string | undefined;
-  /** Every choice that began, and at least one, has a finish reason (R9). */
+  /** Every choice that began, and at least one, has a finish reason. */
   readonly isComplete: boolean;
   /** The model that the upstream reports. */
   readonly model: string | undefined;
@@ -275,7 +275,7 @@ export interface DirectCall {
 }
 export type DirectAnswer = (
   | { readonly kind: "reply"; readonly reply: Reply }
-  /** Chunks follow wire S1–S3 and end with the finish reasons; the usage chunk always comes and is filtered by the router. */
+  /** Chunks end with the finish reasons; the usage chunk always comes and is filtered by the router. */
   | { readonly kind: "stream"; readonly chunks: AsyncIterable<Chunk> }
 ) & {
   /** Request fields that were left out or approximated, as the caller names them. */

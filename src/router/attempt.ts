@@ -52,6 +52,8 @@ export class Attempt {
   deadlines!: AttemptDeadlines;
   readonly startedAt: number;
   ttftMs: number | undefined;
+  /** A plugin asked for another form of answer than plain text: nobody else could go on with that. */
+  isReshaped = false;
   /** The `service_tier` of the body that was sent, and of the reply. */
   sentTier: unknown;
   servedTier: unknown;
@@ -276,7 +278,8 @@ export class Attempt {
    * @param text - What the next turn of the conversation will have of it; empty where that is not known.
    */
   succeed(usage: Usage | undefined, outputLength: number, text: string): void {
-    this.#lease.prefix.answered(usage, text);
+    // Of a continuation it is only the end of what the next turn repeats.
+    this.#lease.prefix.answered(usage, this.resumed ? "" : text);
     const settled = this.#settledUsage(usage, outputLength);
     this.request.addUsage(settled);
     this.#end("ok", undefined, settled);
@@ -359,7 +362,7 @@ export class Attempt {
     this.#lease.budget?.end({ isAttempted: this.#isBegun, tokens: 0, costNanoUsd });
     // After its share: whoever waits for the slot is served at once.
     this.#lease.flight.end({ outcome, error, outputTokens: usage?.completionTokens ?? 0 });
-    if (outcome === "ok" && usage) this.group.health.recordOutput(usage.completionTokens);
+    if (outcome === "ok" && usage && !this.resumed) this.group.health.recordOutput(usage.completionTokens);
     if (outcome === "ok" && !this.context.isStreaming) this.#recordWholeAnswer();
     const record: AttemptRecord = {
       number: this.number,

@@ -12,7 +12,6 @@ import { GroupFailure } from "./failure.js";
 import { pause } from "./pause.js";
 import { priceOf } from "./prices.js";
 import type { AttemptShare, Lease, RequestState } from "./request.js";
-import { errorOf } from "./reserve.js";
 import { type GroupInTurn, type GroupState, MAX_WAIT_MS, type Runtime } from "./runtime.js";
 import { waitForSlot } from "./wait-for-slot.js";
 import { withinRequest } from "./within-request.js";
@@ -561,7 +560,20 @@ function permanentRefusal(
   const [overBudget] = request.overBudget?.values() ?? [];
   if (reasons.has("over-budget") && overBudget) {
     const turn = { group, captured: choice.captured };
-    return new GroupFailure(request.nextTurn(turn, "onBudget") ? "onBudget" : "onError", errorOf(request, overBudget));
+    // The sums are the operator's business.
+    const { cause, retryAfterMs } = overBudget;
+    const refusal =
+      cause === "store-unavailable"
+        ? routerError("accounting_unavailable", {
+            requestId,
+            retryAfterMs,
+            message: `The budgets of the deployments of ${group.name} cannot be checked now, and they refuse until they can.`,
+          })
+        : routerError("insufficient_quota", {
+            requestId,
+            message: `No deployment of ${group.name} that could serve the request has budget left for it.`,
+          });
+    return new GroupFailure(request.nextTurn(turn, "onBudget") ? "onBudget" : "onError", refusal);
   }
   if (reasons.has("unpriced")) {
     const message = `No deployment of ${group.name} that could serve the request has a price, and a hard budget applies.`;

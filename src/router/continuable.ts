@@ -1,6 +1,7 @@
 import type { Deployment } from "../deployments/deployment.js";
 import type { ChatMessage, ChatRequest } from "../protocol/chat.js";
 import { Feature } from "../protocol/features.js";
+import type { RequestBody } from "../protocol/operations.js";
 import { Continuation } from "./continuation.js";
 import type { RequestState } from "./request.js";
 import type { GroupState } from "./runtime.js";
@@ -42,6 +43,12 @@ export function isContinuable(request: RequestState, group: GroupState, deployme
   return !shapesAnswer(body as unknown as Fields) && !shapesAnswer(deployment.defaults);
 }
 
+/** Plugins may ask for another form of answer in an attempt than the request does. @param body - As it is sent. */
+export function isReshaped({ settings }: GroupState, body: RequestBody): boolean {
+  if (!settings.midStream.isContinued || !("messages" in body)) return false;
+  return body.messages.at(-1)?.role === "assistant" || shapesAnswer(body as unknown as Fields);
+}
+
 /** @param fields - Of a body, or of a deployment's `defaults`. */
 function shapesAnswer(fields: Fields): boolean {
   const { response_format: format, n, reasoning_effort: effort } = fields;
@@ -76,7 +83,7 @@ export function endsWithStop({ body }: RequestState, text: string): boolean {
  */
 export function beginContinuation(
   request: RequestState,
-  { settings }: GroupState,
+  { settings, pool }: GroupState,
   delivered: string,
   reportedTokens: number | undefined,
 ): Continuation {
@@ -98,5 +105,11 @@ export function beginContinuation(
   if (prompt !== undefined) unfinished.push({ role: "user", content: prompt });
   request.body = { ...body, messages: [...body.messages, ...unfinished] };
   request.promptTokens += tokens;
+  for (const { id, deployment } of pool.candidates) {
+    // Its own settings would have it go on in another form.
+    if (!shapesAnswer(deployment.defaults)) continue;
+    request.tried.push(id);
+    request.ruledOut.push(id);
+  }
   return continuation;
 }

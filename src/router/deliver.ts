@@ -202,7 +202,8 @@ class GuardedStream implements AnswerStream {
   #end(error?: RouterError): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#untold = error;
+    // Upstreams' words are the guards' to let through, also where the rest of them never came (S41).
+    this.#untold = error?.showing(this.#tally.text);
     this.#stopListening();
     const { runtime, request, source } = this;
     // Ends the attempt first, so that what it used is part of the settlement.

@@ -17,13 +17,19 @@ const KINDS = ["rpm", "tpm"] as const satisfies readonly (keyof DeploymentRates)
 /**
  * The rate limits of every deployment: of what it states itself and what plugins state for it, the tightest of each kind.
  *
+ * @param onIdle - Hears of each plugin that limits none of them, which a misspelt id would be the reason of.
  * @throws {InvalidOptionsError} a plugin states what is no limit. Nothing is in force yet.
  */
-export function deploymentRates(plugins: readonly Plugin[], deployments: Iterable<Deployment>): RatesOf {
+export function deploymentRates(
+  plugins: readonly Plugin[],
+  deployments: Iterable<Deployment>,
+  onIdle: (warning: string) => void,
+): RatesOf {
   const stating = plugins.flatMap((plugin, index) => (plugin.deploymentLimits ? [{ plugin, index }] : []));
   if (stating.length === 0) return (deployment) => deployment;
   const issues: OptionsIssue[] = [];
   const rates = new Map<string, DeploymentRates>();
+  const idle = new Set(stating.map(({ plugin }) => plugin));
   for (const deployment of deployments) {
     let { rpm, tpm } = deployment;
     const budgets: BudgetClaim[] = [];
@@ -32,6 +38,7 @@ export function deploymentRates(plugins: readonly Plugin[], deployments: Iterabl
       const stated = statedBy(plugin, deployment, (message) =>
         issues.push({ path, message: `${message}, for ${JSON.stringify(deployment.id)}` }),
       );
+      if (stated.rpm !== undefined || stated.tpm !== undefined || stated.budgets?.length) idle.delete(plugin);
       rpm = tighter(rpm, stated.rpm);
       tpm = tighter(tpm, stated.tpm);
       for (const claim of stated.budgets ?? [])
@@ -44,6 +51,12 @@ export function deploymentRates(plugins: readonly Plugin[], deployments: Iterabl
     }
   }
   if (issues.length > 0) throw new InvalidOptionsError(issues);
+  const ids = [...rates.keys()];
+  for (const { name } of idle) {
+    const some = ids.slice(0, 12).map((id) => JSON.stringify(id));
+    const rest = ids.length > some.length ? ` and ${ids.length - some.length} more` : "";
+    onIdle(`The plugin ${JSON.stringify(name)} limits no deployment: there are ${some.join(", ")}${rest}.`);
+  }
   return (deployment) => rates.get(deployment.id) ?? deployment;
 }
 

@@ -75,7 +75,7 @@ export class Hedge {
     }
     // Whoever is left without a winner has thrown.
     const isFirst = race.winner === race.first;
-    if (race.hedge && (!isFirst || race.hedge.isLost)) this.hedging.recordEnd(!isFirst);
+    if (race.hedge?.isBegun && (!isFirst || race.hedge.isLost)) this.hedging.recordEnd(!isFirst);
     if (isFirst) restoreChoice();
     return answerOf((await (isFirst ? first : hedge)) as Ended); // the winner was sent
   }
@@ -89,7 +89,12 @@ export class Hedge {
     if (!hedging.take(runtime.clock.now(), runtime.random)) return undefined;
     this.#isSpent = true;
     const lease = await this.#reserve(race);
-    if (lease && race.isOpen) return ended(runAttempt(runtime, request, lease, race));
+    if (lease && race.isOpen) {
+      const end = await ended(runAttempt(runtime, request, lease, race));
+      // It waited for a guard, and ended there: nothing was sent.
+      if (!race.hedge?.isBegun) hedging.giveBack(runtime.clock.now());
+      return end;
+    }
     if (lease) giveBack(request, lease);
     hedging.giveBack(runtime.clock.now());
     return undefined;

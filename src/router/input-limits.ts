@@ -13,7 +13,7 @@ import { utf8Length } from "../tokens/estimate.js";
 
 const count = (most: number, fallback: number) => z.int().min(1).max(most).default(fallback);
 
-/** The bounds of what callers may send (S22, S24, S37). */
+/** The bounds of what callers may send. */
 export const inputLimitsSchema = z.strictObject({
   bodyBytes: count(1_073_741_824, 10_485_760),
   bodyTimeMs: count(600_000, 30_000),

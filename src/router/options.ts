@@ -183,7 +183,11 @@ export function parseOptions(options: unknown): Settings {
     transport: router.transport,
     clock,
     random: router.random ?? systemRandom,
-    warnings: [...warningsOf(settings, registry), ...shadowWarnings(settings, registry)],
+    warnings: [
+      ...warningsOf(settings, registry),
+      ...shadowWarnings(settings, registry),
+      ...groups.flatMap(spillWarning),
+    ],
   });
 }
 
@@ -240,6 +244,7 @@ interface ParsedGroup extends NamedGroup {
   /** As they were written, by the group itself or in `defaults`. */
   readonly fallbacks: unknown;
   readonly isFallbacksOwn: boolean;
+  readonly isSpillOwn: boolean;
 }
 
 interface NamedDeployment {
@@ -290,7 +295,8 @@ function parseGroup(
     }
   }
   const { fallbacks } = merged;
-  return { name, wildcard, at, deployments, fields, fallbacks, isFallbacksOwn: "fallbacks" in own };
+  const [isFallbacksOwn, isSpillOwn] = ["fallbacks" in own, "spillMs" in own];
+  return { name, wildcard, at, deployments, fields, fallbacks, isFallbacksOwn, isSpillOwn };
 }
 
 /** The name of a group or an alias, as callers write it. */
@@ -569,6 +575,15 @@ function continuationWarning({ name, midStream, deployments }: GroupSettings): s
   if (!midStream.isContinued || isPossible) return [];
   return [
     `The group "${name}" has midStream "continue", but no deployment that takes a prefill: give a \`prompt\`, or \`prefill: true\` to those that do.`,
+  ];
+}
+
+/** One tier has nothing to spill to: most likely the `tier` of the others was forgotten. What `defaults` says is for the other groups. */
+function spillWarning({ name, fields, isSpillOwn, deployments }: ParsedGroup): string[] {
+  if (!isSpillOwn || !fields.spillMs || new Set(deployments.map(({ deployment }) => deployment?.tier)).size > 1)
+    return [];
+  return [
+    `The group "${name}" has \`spillMs\`, but all its deployments are of one tier: give a higher \`tier\` to those that are to help.`,
   ];
 }
 

@@ -205,7 +205,7 @@ async function waitForRoom(
 }
 
 /** What a caller reads of a refusal. */
-export function errorOf(request: RequestState, { rule, cause, retryAfterMs, states }: AccountRefusal): RouterError {
+function errorOf(request: RequestState, { rule, cause, retryAfterMs, states }: AccountRefusal): RouterError {
   const requestId = request.id;
   const rateLimits = tightest(states);
   const what = describe(rule);

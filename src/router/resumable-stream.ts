@@ -124,6 +124,7 @@ export class ResumableStream implements CommittedStream<Chunk | string> {
     const { request } = this;
     const { failure, summary, attempt } = this.#first;
     if (!failure || failure.verdict.outcome === "caller" || summary.isComplete || summary.hasReasoning) return false;
+    if (attempt.isReshaped) return false;
     if (!this.#watch.isPlain || endsWithStop(request, summary.text) || !hasContinuers(attempt.group)) return false;
     return request.attempts.length < MAX_ATTEMPTS && request.remainingMs() > 0;
   }

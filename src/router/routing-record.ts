@@ -29,7 +29,7 @@ export interface AttemptRecord {
   readonly ttftMs: number | undefined;
   /** Prompt tokens that the deployment was expected to have in its cache when it was chosen; 0 without affinity. */
   readonly matchedTokens: number;
-  /** What was odd about the upstream's token counts (R18), as the ledger has it. */
+  /** What was odd about the upstream's token counts, as the ledger has it. */
   readonly usageFlags: readonly UsageFlag[];
 }
 

@@ -11,7 +11,7 @@ import { withinReserve } from "./amounts.js";
 import { Attempt } from "./attempt.js";
 import type { AttemptRace } from "./attempt-race.js";
 import { AudioNotingDecoder, audioNote } from "./audio-note.js";
-import { isContinuable } from "./continuable.js";
+import { isContinuable, isReshaped } from "./continuable.js";
 import { callInBatches, embeddingBatches, inOrder, inputCount, type WireCall } from "./embedding-batches.js";
 import { finishReasonOf, outputLengthOf, repeatedTextOf, usageOf } from "./reply-facts.js";
 import type { Lease, RequestState } from "./request.js";
@@ -56,6 +56,7 @@ export async function runAttempt(
     // Guards may have taken their time.
     attempt.throwIfOver();
     attempt.sentTier = (body as { service_tier?: unknown }).service_tier; // of whatever type the caller gave it
+    if (body !== request.body && patched instanceof Promise) attempt.isReshaped = isReshaped(attempt.group, body);
     attempt.begin();
     const begun =
       attempt.context.operation === "embeddings"

@@ -39,7 +39,8 @@ const CLOSE_MS = 5_000;
  */
 export function openRuntime(settings: Settings): Runtime {
   const { clock, random } = settings;
-  const ratesOf = deploymentRates(settings.plugins, settings.deployments.values());
+  const idle: string[] = [];
+  const ratesOf = deploymentRates(settings.plugins, settings.deployments.values(), (warning) => idle.push(warning));
   const healths = new Map<string, DeploymentHealth>();
   const groupHealths = new Map<string, GroupHealth>();
   const plugins = new PluginRunner({ plugins: settings.plugins, clock });
@@ -71,6 +72,8 @@ export function openRuntime(settings: Settings): Runtime {
     snapshot: new Snapshot(settings, new Map(), plugins, clock.wallNow(), undefined),
   };
   install(runtime, settings, plugins, ratesOf);
+  // Delivered a turn later, when plugins have been started.
+  for (const warning of idle) plugins.warn(warning);
   return runtime;
 }
 
@@ -91,7 +94,8 @@ export function startRuntime({ snapshot, background, accounts }: Runtime, router
 export function reloadRuntime(runtime: Runtime, settings: Settings, router: object): void {
   if (runtime.isDraining) throw routerError("draining", { message: "A closing router takes no new configuration." });
   refuseOtherSeams(runtime, settings);
-  const ratesOf = deploymentRates(settings.plugins, settings.deployments.values());
+  const idle: string[] = [];
+  const ratesOf = deploymentRates(settings.plugins, settings.deployments.values(), (warning) => idle.push(warning));
   const plugins = new PluginRunner({ plugins: settings.plugins, clock: runtime.clock });
   // May throw: before anything has changed.
   plugins.start(router, new Set(runtime.snapshot.settings.plugins));
@@ -102,7 +106,7 @@ export function reloadRuntime(runtime: Runtime, settings: Settings, router: obje
   if (old.running === 0) void closeRetired(runtime, old);
   // More may be served at the same time now.
   for (const { queue } of old.groups.values()) queue?.dispatch();
-  for (const warning of settings.warnings) plugins.warn(warning);
+  for (const warning of [...settings.warnings, ...idle]) plugins.warn(warning);
 }
 
 /** What every request of a router goes by from its start to its end cannot be replaced under way. */

@@ -56,7 +56,7 @@ export interface ControlStatus {
   readonly kind: "plugin" | "maxParallel" | "inputLimits" | "directory" | "rateLimit" | "budget";
   /** The plugin, the deployment, or the part of the router. */
   readonly name: string;
-  /** What happens to it while its store cannot be asked (R14). */
+  /** What happens to it while its store cannot be asked. */
   readonly onStoreFailure?: "closed" | "local-share" | "grace" | "open" | undefined;
 }
 
@@ -88,7 +88,7 @@ export interface SinkStatus extends SinkView {
 /** What is configured, what runs, and how everything does. */
 export interface RouterStatus {
   readonly isDraining: boolean;
-  /** Every request that ever came; equals the sum of the outcomes plus what is in flight (R2). */
+  /** Every request that ever came; equals the sum of the outcomes plus what is in flight. */
   readonly accepted: number;
   readonly inFlight: number;
   readonly outcomes: Readonly<Record<RequestOutcome, number>>;

@@ -93,7 +93,10 @@ export class UpstreamStream implements CommittedStream<Chunk | RelayPiece> {
     // From here on nobody may be reading when one of these comes, so they are not left to the next read.
     const onExpired = (error: unknown) => this.#abandon(error);
     attempt.onExpired = onExpired;
-    this.#stopListening = request.cancellation.onCancel((reason) => this.#abandon(reason));
+    this.#stopListening = request.cancellation.onCancel((reason) => {
+      // Its reader may have heard of it first.
+      if (!this.#isEnded) this.#abandon(reason);
+    });
     this.#hold = attempt.openHold((error) => this.#abandon(error));
     this.#hold?.note(source.summary);
   }
@@ -263,6 +266,8 @@ export class UpstreamStream implements CommittedStream<Chunk | RelayPiece> {
     this.#held = [];
     // Ends this stream through the listener, and with it whatever else waits for the request.
     request.cancellation.cancel(reason);
+    // A reader that listens for longer than this stream has run hears of a cancellation first, and settles next.
+    if (!this.#isEnded) this.#abandon(request.cancellation.reason);
   }
 
   /** Takes the stream over after its commit: told at once where it has ended in between. */

@@ -1,7 +1,7 @@
 /**
  * The port of shared state: limits, budgets, slots and cooldowns, in one process's memory or in a store of many
  * processes. Every operation is one decision, atomic, by the store's own clock; equal inputs and clocks give equal results
- * in every implementation (routing §16).
+ * in every implementation.
  *
  * An implementation in memory answers at once; one over a network answers with a promise. Amounts are non-negative
  * safe integers.
@@ -61,7 +61,7 @@ export const MAX_WINDOW_AMOUNT = 8_796_093_022_208;
 /** How long it is remembered which deployment served a fingerprint. */
 export const HINT_MS = 10 * 60 * 1_000;
 
-/** At most `limit` in any window of `windowMs`, in the bounds of routing §10. */
+/** At most `limit` in any window of `windowMs`; without `isStrict`, in any of 11/12 of it. */
 export interface WindowLimit {
   readonly kind: "window";
   /**

@@ -1,6 +1,6 @@
 import type { Usage } from "../protocol/usage.js";
 
-/** What was odd about an upstream's usage (R18). Assignable to the ledger's flags. */
+/** What was odd about an upstream's usage. Assignable to the ledger's flags. */
 export type UsageFlag = "usage-malformed" | "usage-implausible";
 
 /** Over this many times our own count a report is flagged; it stands all the same. */

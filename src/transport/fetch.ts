@@ -14,7 +14,7 @@ export interface FetchTransportOptions {
 /**
  * The transport for runtimes without undici, and for tests that replace `globalThis.fetch`.
  *
- * Connections are the platform's: partitions and `isStrict` cannot be had here (S38), `onConnected` is called when the
+ * Connections are the platform's: partitions and `isStrict` cannot be had here, `onConnected` is called when the
  * call is handed over, connection or not, and unread bytes are held back by the platform, which does not tell how many.
  */
 export function fetchTransport(options: FetchTransportOptions = {}): Transport {

@@ -99,7 +99,7 @@ export class WholeLines {
 export interface LineReaderOptions {
   /** Gets each line that is not blank, without its end. */
   readonly onLine: (line: string) => void;
-  /** The longest line, in bytes (S32: 16 MiB for text). */
+  /** The longest line, in bytes (16 MiB for text). */
   readonly maxLineBytes: number;
 }
 

@@ -8,7 +8,7 @@ export interface SseReaderOptions {
    * without data, comments, `id:` and `retry:` are dropped.
    */
   readonly onEvent: (data: string, eventName: string | undefined) => void;
-  /** The largest event: bytes of one line, characters of several joined (S32: 16 MiB for text). */
+  /** The largest event: bytes of one line, characters of several joined (16 MiB for text). */
   readonly maxEventBytes: number;
 }
 
@@ -27,7 +27,7 @@ const SLICE_LENGTH = 2_048;
 /** A line, from its start, that is neither empty nor one of the two fields that are read. */
 const OTHER_LINE = /(?<![^\n])(?!(?:data|event)[:\n]|\n)[^\n]*\n/g;
 
-/** Reads server-sent events from bytes that may be cut anywhere (wire: SSE reading rules). */
+/** Reads server-sent events from bytes that may be cut anywhere. */
 export function createSseReader({ onEvent, maxEventBytes }: SseReaderOptions): SseReader {
   const tooLarge = (): UpstreamError => badResponse(`an event of the stream is larger than ${maxEventBytes} bytes`);
   const lines = new WholeLines(maxEventBytes);

@@ -5,22 +5,22 @@ export interface TransportRequest {
   readonly origin: string;
   /** Path and query, as they go on the wire. */
   readonly path: string;
-  /** Names in lower case; values already checked (S42). */
+  /** Names in lower case; values already checked. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array | undefined;
-  /** Connections are shared only between requests of the same origin and partition: one per credential (S38). */
+  /** Connections are shared only between requests of the same origin and partition: one per credential. */
   readonly partition: string;
-  /** Use a connection of its own and close it afterwards (S38, `isolation: "strict"`). */
+  /** Use a connection of its own and close it afterwards (`isolation: "strict"`). */
   readonly isStrict: boolean;
   /** Called once when the request has a connection and starts to be written. Never after the response. */
   readonly onConnected?: (() => void) | undefined;
 }
 
-/** The body of a response. Exactly one of `read` (to its end) or `text` is used, or the exchange is cancelled (R6). */
+/** The body of a response. Exactly one of `read` (to its end) or `text` is used, or the exchange is cancelled. */
 export interface ResponseBody {
   /**
    * The next bytes, or `undefined` at the end. One call at a time. Unread bytes beyond 256 KiB pause the
-   * connection (S32).
+   * connection.
    * @throws {UpstreamError} class `network`: the connection broke, or the framing is wrong.
    */
   read(): Promise<Uint8Array | undefined>;
@@ -53,12 +53,12 @@ export interface Exchange {
 }
 
 /**
- * The one way out of the process (S2): a port with one method. Follows no redirects, decodes no content coding,
+ * The one way out of the process: a port with one method. Follows no redirects, decodes no content coding,
  * retries nothing, and knows no deadlines: callers cancel.
  */
 export interface Transport {
   send(request: TransportRequest): Exchange;
-  /** Bytes received and not yet read, over all exchanges (S32). */
+  /** Bytes received and not yet read, over all exchanges. */
   readonly bufferedBytes: number;
   /** Drops idle connections and cancels what is under way. */
   close(): Promise<void>;

@@ -13,12 +13,12 @@ export interface UndiciTransportOptions {
   readonly keepAliveMs?: number | undefined;
   /** The longest time that an upstream's `Keep-Alive: timeout=…` can ask for, in ms. @default 60000 */
   readonly maxKeepAliveMs?: number | undefined;
-  /** Most pairs of origin and partition with open connections (S27); above it, the longest unused idle ones are closed. @default 512 */
+  /** Most pairs of origin and partition with open connections; above it, the longest unused idle ones are closed. @default 512 */
   readonly maxPools?: number | undefined;
   /** For `https:` origins: own certificate authorities, client certificates … */
   readonly tls?: ConnectionOptions | undefined;
   /**
-   * Asked for each new connection, before anything is sent, with the IP address that it really has (S2). `false`
+   * Asked for each new connection, before anything is sent, with the IP address that it really has. `false`
    * refuses it.
    */
   readonly allowAddress?: ((address: string, origin: string) => boolean) | undefined;

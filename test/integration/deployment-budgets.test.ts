@@ -125,13 +125,13 @@ describe("the budget of a deployment", () => {
     },
   );
 
-  it("refuses where nobody is left, in the words of the budget", async () => {
+  it("refuses where nobody is left, and keeps the operator's sum to itself", async () => {
     const { ok, refusal, transport } = setUp({ deployments: [{ id: "a" }] });
     for (let request = 0; request < 3; request++) await ok();
     expect(await refusal()).toMatchObject({
       code: "insufficient_quota",
       status: 429,
-      message: 'The budget of 0.000025 USD of deployment "a" (b) has no room for what this request can cost.',
+      message: "No deployment of chat that could serve the request has budget left for it.",
     });
     expect(transport.posts).toHaveLength(3);
   });
@@ -181,6 +181,16 @@ describe("the budget of a deployment", () => {
     const { ok: unlimited, transport: plain } = setUp({ deployments: [{ id: "b" }] });
     await unlimited({ max_completion_tokens: undefined });
     expect(JSON.parse(String(plain.posts[0]?.body))).not.toHaveProperty("max_completion_tokens");
+  });
+
+  it("that no deployment has, because its `match` is misspelt, is warned about, after a reload, too", async () => {
+    const { ok, warnings, router, settings, clock } = setUp({ budget: { match: "aa" } });
+    await ok();
+    const warning = 'The plugin "b" limits no deployment: there are "a", "b", "other".';
+    expect(warnings).toEqual([warning]);
+    router.reload(settings);
+    await clock.advance(10);
+    expect(warnings).toEqual([warning, warning]);
   });
 
   it("a soft one refuses nothing, and warns", async () => {

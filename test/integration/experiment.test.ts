@@ -290,7 +290,11 @@ describe("the option `experiment`", () => {
     ["a group twice", { variants: { new: 0.1, newest: 0.1 } }, "is given twice"],
     ["a negative share", { variants: { new: -0.1 } }, "models.chat.experiment.variants.new"],
     ["a share that is no number", { variants: { new: Number.NaN } }, "models.chat.experiment.variants.new"],
-    ["shares of more than 1", { variants: { new: 0.7, third: 0.4 } }, "shares that make at most 1 together, received 1.1"],
+    [
+      "shares of more than 1",
+      { variants: { new: 0.7, third: 0.4 } },
+      "shares that make at most 1 together, received 1.1",
+    ],
     ["a share that is no share", { variants: { new: 1.5 } }, "variants.new: expected at most 1, received 1.5"],
     ["nobody to compare with", { variants: {} }, "expected 1 to 16 groups with their shares"],
     ["a name with blanks", { name: "a b", variants: { new: 0.1 } }, "models.chat.experiment.name"],

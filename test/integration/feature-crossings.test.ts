@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../src/internal/random.js";
+import { createMemoryLedger } from "../../src/ledger/memory-ledger.js";
+import { cache } from "../../src/plugins/cache/cache.js";
 import type { Plugin } from "../../src/plugins/plugin.js";
 import { Router } from "../../src/router/router.js";
 import type { GroupOptions, RouterOptions } from "../../src/router/router-options.js";
@@ -14,25 +16,33 @@ const cut = (tokens: readonly string[]): WireAnswer => ({
   ending: "reset",
 });
 
-/** A group of `a` and `b` whose streams are continued. */
-function continuing(answer: (chat: SentChat, number: number) => WireAnswer | "refused", plugins: readonly Plugin[]) {
+/** A group of `a` and `b` whose streams are continued. @param defaults - Of `b`. */
+function continuing(
+  answer: (chat: SentChat, number: number) => WireAnswer | "refused",
+  plugins: readonly Plugin[] = [],
+  defaults: Readonly<Record<string, unknown>> = {},
+) {
   const transport = continuingTransport(answer);
+  const clock = virtualClock();
   const router = new Router<RouterOptions>({
     transport,
     plugins,
-    clock: virtualClock(),
+    clock,
     models: {
       chat: {
         deployments: ["a", "b"].map((id, tier) => ({
           ...{ id, tier, provider: "vllm" as const, baseUrl: `http://${id}/v1`, model: "m" },
+          ...(id === "b" && { defaults }),
         })),
         midStream: "continue",
         retries: 0,
       },
     },
   });
-  const read = async (body: object = {}) =>
-    deliver(await router.chat.completions.create({ model: "chat", messages: HELLO, ...body, stream: true }));
+  const read = (body: object = {}) =>
+    clock.runUntil(
+      router.chat.completions.create({ model: "chat", messages: HELLO, ...body, stream: true }).then(deliver),
+    );
   return { router, transport, read };
 }
 
@@ -83,6 +93,122 @@ describe("a guard that shapes the answer of an attempt", () => {
     const { text, error } = await read();
     expect(transport.sent).toHaveLength(1);
     expect([text, (error as { code?: string }).code]).toEqual(['"key": ', "upstream_unreachable"]);
+  });
+});
+
+describe("a continued stream behind guards whose caller aborts", () => {
+  it.each(["cancel", "drain"] as const)(
+    "R1: R13: is settled with what the second attempt used, too (onDisconnect: %s)",
+    async (onDisconnect) => {
+      const passing: Plugin = {
+        name: "passing",
+        async *transformStream(chunks) {
+          yield* chunks;
+        },
+        afterReply: () => undefined,
+      };
+      const ledger = createMemoryLedger();
+      const ended: unknown[] = [];
+      const observer: Plugin = {
+        name: "observer",
+        onAttempt: ({ type, deployment }) => void (type === "attempt-ended" && ended.push(deployment)),
+        onSettled: () => void ended.push("settled"),
+      };
+      const clock = virtualClock();
+      const upstreams = new TimedUpstreams(clock);
+      const router = new Router<RouterOptions>({
+        ...{ clock, ledger, transport: upstreams, plugins: [passing, observer] },
+        models: {
+          chat: {
+            deployments: ["a", "b"].map((id, tier) => ({
+              ...{ id, tier, provider: "vllm" as const, baseUrl: `http://${id}/v1`, model: "m" },
+            })),
+            midStream: "continue",
+            onDisconnect,
+          },
+        },
+      });
+      upstreams.next("a", { tokens: ["Once "], cutAfter: 1 });
+      upstreams.next("b", { tokens: ["upon ", "a ", "time."], msPerToken: 100 });
+      const abort = new AbortController();
+      const asked = router.chat.completions
+        .create({ model: "chat", messages: HELLO, stream: true }, { signal: abort.signal })
+        .withRouting();
+      const { data, routing } = await clock.runUntil(asked);
+      const delivered = deliver(data);
+      await clock.advance(50);
+      abort.abort();
+      expect(await clock.runUntil(delivered)).toMatchObject({ text: "Once upon ", error: { code: "cancelled" } });
+      await clock.advance(1_000);
+      const { attempts, outcome, requestId, usage } = await routing.done;
+      expect(outcome).toBe("cancelled");
+      expect(attempts.map(({ deployment }) => deployment)).toEqual(["a", "b"]);
+      expect(ended).toEqual(["a", "b", "settled"]);
+      const booked = await ledger.entriesOf([requestId]);
+      expect(booked.map(({ deployment }) => deployment)).toEqual(["a", "b"]);
+      expect(usage?.completionTokens).toBe(booked.reduce((sum, { completionTokens }) => sum + completionTokens, 0));
+      expect(router.status()).toMatchObject({ inFlight: 0, leases: 0 });
+      expect(upstreams.open).toBe(0);
+    },
+  );
+});
+
+describe("single flight, where answers are read to their end for those who left", () => {
+  it("S39: hands over when the leader's caller leaves, and not once the answer that nobody gets is read", async () => {
+    const clock = virtualClock();
+    const upstreams = new TimedUpstreams(clock);
+    const router = new Router<RouterOptions>({
+      ...{ clock, transport: upstreams, plugins: [cache() as Plugin] },
+      models: {
+        chat: {
+          deployments: [{ id: "a", provider: "openai-compatible", baseUrl: "http://a/v1", model: "m" }],
+          onDisconnect: "drain",
+        },
+      },
+    });
+    upstreams.next("a", { tokens: ["one ", "two ", "three"], msPerToken: 5_000 });
+    const ask = (signal?: AbortSignal) =>
+      router.chat.completions.create({ model: "chat", messages: HELLO, stream: true }, { signal }).then(deliver);
+    const abort = new AbortController();
+    const first = ask(abort.signal);
+    await clock.advance(50);
+    const second = ask();
+    await clock.advance(50);
+    expect(upstreams.calls).toHaveLength(1);
+    abort.abort();
+    await clock.advance(50);
+    expect(upstreams.calls).toHaveLength(2);
+    expect(await first).toMatchObject({ error: { code: "cancelled" } });
+    expect(await second).toMatchObject({ text: "from a", error: undefined });
+    await clock.advance(30_000);
+    expect(router.status()).toMatchObject({ inFlight: 0, leases: 0 });
+    expect(upstreams.open).toBe(0);
+  });
+});
+
+describe("a deployment whose `defaults` shape its answers", () => {
+  it.each<[string, Readonly<Record<string, unknown>>]>([
+    ["several choices", { n: 2 }],
+    ["JSON", { response_format: { type: "json_object" } }],
+    ["tools", { tools: [{ type: "function", function: { name: "f" } }] }],
+  ])("routing §7: continues nobody's plain text (%s)", async (_, defaults) => {
+    const { read, transport } = continuing(
+      (_chat, number) => (number === 1 ? cut(["Once "]) : whole(["upon ", "a time."])),
+      [],
+      defaults,
+    );
+    // Whoever broke may be asked again instead.
+    expect(await read()).toMatchObject({ text: "Once upon a time.", error: undefined });
+    expect(transport.sent.map(({ host }) => host)).toEqual(["a", "a"]);
+  });
+});
+
+describe("what is learned of a continuation", () => {
+  it("is nothing about how long answers are: it is the end of one", async () => {
+    const { router, read } = continuing((_, number) => (number === 1 ? cut(["Once ", "upon "]) : whole(["a time."])));
+    const before = router.status().groups[0]?.meanOutputTokens;
+    expect((await read()).text).toBe("Once upon a time.");
+    expect(router.status().groups[0]?.meanOutputTokens).toBe(before);
   });
 });
 

@@ -383,6 +383,12 @@ describe("explain", () => {
     expect(router.status()).toMatchObject({ accepted: 0, inFlight: 0 });
     expect(a.requestCount + b.requestCount).toBe(0);
     expect(await rejection(router.explain(ask("nobody")))).toMatchObject({ code: "model_not_found" });
+    expect(await rejection(router.explain<"chat.completions">(ask(), { operation: "chat" as never }))).toMatchObject({
+      code: "invalid_request",
+      param: "options.operation",
+      message:
+        'Expected `options.operation` to be one of "chat.completions", "completions", "embeddings"; received "chat".',
+    });
     expect((await router.chat.completions.create(ask()).withRouting()).routing.deployment).toBe(explanation.best);
   });
 });

@@ -54,6 +54,23 @@ describe("the group option spillMs", () => {
     expect(after?.deployment).toBe("own");
   });
 
+  it.each([
+    ["a group of one tier says it, for nothing can be passed over", { deployments: [own], spillMs: 500 }, {}, 1],
+    ["the group has two tiers", { spillMs: 500 }, {}, 0],
+    ["`defaults` say it for the others", { deployments: [own] }, { defaults: { spillMs: 500 } }, 0],
+  ])("warns where it does nothing: %s", async (_, chat, more, count) => {
+    const warnings: string[] = [];
+    const plugins = [{ name: "ear", onWarning: ({ message }: { message: string }) => void warnings.push(message) }];
+    const { start, all, clock } = aScene(chat, { ...more, plugins });
+    await all([start()]);
+    await clock.advance(10);
+    expect(warnings).toEqual(
+      Array.from({ length: count }, () =>
+        expect.stringContaining('The group "chat" has `spillMs`, but all its deployments are of one tier'),
+      ),
+    );
+  });
+
   it("is off by default, and can be switched off for one group", async () => {
     for (const [chat, more] of [
       [{}, {}],

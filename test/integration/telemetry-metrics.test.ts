@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { AggregatorRegistry, Registry } from "prom-client";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { createHandler, type HandlerOptions } from "../../src/http/index.js";
 import type { Plugin, Principal } from "../../src/plugins/plugin.js";
 import { type PrometheusOptions, prometheus, webhook } from "../../src/telemetry/index.js";
@@ -17,8 +17,14 @@ const DASHBOARD = join(DOCS, "grafana-dashboard.json");
 
 const open = openedForEachTest();
 const ask = (model = "chat") => ({ model, messages: HELLO });
-/** Observers are told a turn later. */
-const told = () => new Promise((resolveTurn) => setTimeout(resolveTurn, 20));
+/** What was counted, once that many requests were: observers are told a turn later. */
+async function metricsOf(registry: Registry, requests: number): Promise<string> {
+  return vi.waitFor(async () => {
+    const counted = await registry.getSingleMetric("switchyard_requests_total")?.get();
+    expect(counted?.values.reduce((sum, { value }) => sum + value, 0)).toBe(requests);
+    return registry.metrics();
+  }, 10_000);
+}
 
 /** A router that has seen a bit of everything. */
 async function busyRouter(options: Partial<PrometheusOptions> = {}, more: readonly Plugin[] = []) {
@@ -40,8 +46,7 @@ async function busyRouter(options: Partial<PrometheusOptions> = {}, more: readon
   await router.chat.completions.create(ask("any/thing-1"));
   await router.chat.completions.create(ask("any/thing-2"));
   await rejection(router.chat.completions.create(ask("unknown-canary-model")));
-  await told();
-  return { registry, router, text: await registry.metrics() };
+  return { registry, router, text: await metricsOf(registry, 4) };
 }
 
 describe("prometheus", () => {
@@ -49,10 +54,14 @@ describe("prometheus", () => {
     const slow = await open.upstream();
     slow.always(silence());
     const registry = new Registry();
+    let sent = 0;
     const full = webhook({
       url: "https://hooks.example.com",
       transport: {
-        send: () => ({ response: new Promise(() => {}), cancel() {} }),
+        send: () => {
+          sent++;
+          return { response: new Promise(() => {}), cancel() {} };
+        },
         bufferedBytes: 0,
         close: async () => {},
       },
@@ -66,7 +75,8 @@ describe("prometheus", () => {
     });
     await rejection(router.chat.completions.create(ask("unknown")));
     // Of the first record the delivery has begun: one more may wait.
-    await told();
+    await metricsOf(registry, 1);
+    await vi.waitFor(() => expect(sent).toBe(1), 10_000);
     for (let count = 0; count < 3; count++) await rejection(router.chat.completions.create(ask("unknown")));
     const leave = new AbortController();
     const requests = [1, 2, 3].map((count) =>
@@ -77,8 +87,7 @@ describe("prometheus", () => {
         }),
       ),
     );
-    await told();
-    const text = await registry.metrics();
+    const text = await metricsOf(registry, 4);
     expect(text).toContain('switchyard_queue_length{group="chat",priority="interactive"} 1\n');
     expect(text).toContain('switchyard_queue_length{group="chat",priority="batch"} 1\n');
     expect(text).toContain('switchyard_sink_queued{sink="webhook"} 2\n');
@@ -130,8 +139,7 @@ describe("prometheus", () => {
         principal: { team, user: `user-of-${team}`, key: "sk-key-canary" },
       });
     }
-    await told();
-    const text = await registry.metrics();
+    const text = await metricsOf(registry, 4);
     const requests = text.split("\n").filter((line) => line.startsWith("switchyard_requests_total"));
     expect(requests.map((line) => /team="(.*?)"\} (\d+)/.exec(line)?.slice(1))).toEqual([
       ["t1", "1"],

@@ -48,6 +48,22 @@ async function command(exported: unknown, ...words: string[]) {
 }
 
 describe("switchyard-simulate", () => {
+  it("says how to run TypeScript where Node does not", async () => {
+    let stderr = "";
+    const context = {
+      folder,
+      stdout: { write: () => true },
+      stderr: {
+        write: (text: string) => {
+          stderr += text;
+        },
+      },
+      load: () => Promise.reject(Object.assign(new TypeError("Unknown"), { code: "ERR_UNKNOWN_FILE_EXTENSION" })),
+    };
+    expect(await simulateFromCommandLine(["what-if.ts"], context)).toBe(2);
+    expect(stderr).toMatch(/^what-if\.ts: .* npx tsx node_modules\/\.bin\/switchyard-simulate what-if\.ts$/m);
+  });
+
   it("compares scenarios under a trace of the ledger: a replica more, another strategy, a GPU lost", {
     timeout: 60_000,
   }, async () => {
@@ -119,6 +135,34 @@ describe("switchyard-simulate", () => {
       [scenario(1, SHORT), ["a.mjs", "--sed", "1"], /'--sed'/],
       [scenario(1, SHORT), ["a.mjs", "--trace", "none.jsonl"], /^none\.jsonl cannot be read/],
       [scenario(1, SHORT), ["a.mjs", "--trace", "bad.jsonl"], /^bad\.jsonl: [\s\S]*line 2: is not JSON/],
+      [scenario(1, SHORT), ["a.mjs", "--speed", "2"], /^--speed and --model are about the requests of a --trace/],
+      [scenario(1, SHORT), ["a.mjs", "--html", "requests.jsonl/report.html"], /cannot be made/],
+      [
+        scenario(1, { ...SHORT, upstreams: { ...upstreams, "gpu-O": replica() } }),
+        ["a.mjs"],
+        /upstreams\["gpu-O"\]: is no deployment of the router: there are gpu-0$/m,
+      ],
+      [
+        { today: { ...scenario(1, SHORT), durationMS: 5 } },
+        ["a.mjs"],
+        /durationMS: unknown option; did you mean "durationMs"\?/,
+      ],
+      [
+        { today: { ...scenario(1, SHORT), router: { models: { chat: [{ provider: "vllm", model: "m" }] } } } },
+        ["a.mjs"],
+        /models\.chat\[0\]\.id: is how a simulation finds/,
+      ],
+      [
+        { today: { ...scenario(1, SHORT), upstreams: { "*": {} } } },
+        ["a.mjs"],
+        /upstreams\["\*"\]: expected a model, such as `replica\(\)`/,
+      ],
+      [{ today: { ...scenario(1, SHORT), router: {} } }, ["a.mjs"], /router: expected the options of a router/],
+      [
+        { today: { ...scenario(1, SHORT), router: { models: { chat: {} } } } },
+        ["a.mjs"],
+        /models\.chat\.deployments: expected an array/,
+      ],
       [
         scenario(1, { ...SHORT, upstreams: {} }),
         ["a.mjs"],

@@ -151,7 +151,7 @@ describe("the simulator", () => {
       [{ processes: 0 }, /processes/],
       [{ crashes: [{ process: 7, atMs: 0 }] }, /crashes\[0\]\.process/],
       [{ upstreams: { "gpu-0": replica() } }, /no model stands for "gpu-1"/],
-      [{ router: { models: { chat: [{ provider: "vllm", model: "m" }] } } }, /models\.chat\.0\.id/],
+      [{ router: { models: { chat: [{ provider: "vllm", model: "m" }] } } }, /models\.chat\[0\]\.id/],
       [{ router: { models: { chat: [{ id: "gpu-0", provider: "vllm", model: "m", weight: -1 }] } } }, /weight/],
     ];
     for (const [options, message] of wrong) {

@@ -182,7 +182,13 @@ class AnswerCache {
   #ask(session: Session, request: PluginRequest, key: AnswerKey): MaybePromise<Result | undefined> {
     // A request that a plugin makes may be part of the very one that it would wait for.
     if (session.isOver || !this.#flights || request.depth > 0) return this.#askAlike(session, request);
-    const outcome = this.#flights.enter(session.identity, key, session.mayStore, !wantsNew(request));
+    const outcome = this.#flights.enter(
+      session.identity,
+      key,
+      session.mayStore,
+      !wantsNew(request),
+      () => request.signal,
+    );
     const goOn = (ended: FlightOutcome<SharedAnswer>) => {
       if (ended.kind !== "answer") return this.#askAlike(session, request);
       const { answer, status } = ended.answer;

@@ -1,3 +1,4 @@
+import { onAbort } from "../../internal/abort.js";
 import type { Clock, Timer } from "../../internal/clock.js";
 import type { AnswerKey } from "./answer-key.js";
 
@@ -9,19 +10,27 @@ export type FlightOutcome<A> =
   /** Nobody's answer comes in time: it asks for itself. */
   | { readonly kind: "alone" };
 
+/** Aborts when a member's caller leaves. A signal costs something: it is asked for of those only who are waited for. */
+type SignalOf = () => AbortSignal;
+
 interface Flight<A> {
   readonly key: AnswerKey;
   leader: object;
+  /** The leader's. */
+  signalOf: SignalOf | undefined;
+  stopWatching: () => void;
   /** In the order in which they came. */
   readonly waiting: Map<object, Waiter<A>>;
 }
 
 interface Waiter<A> {
   readonly mayLead: boolean;
+  readonly signalOf: SignalOf | undefined;
   readonly timer: Timer;
   readonly resolve: (outcome: FlightOutcome<A>) => void;
 }
 
+const nothing = () => {};
 const LEAD = Object.freeze({ kind: "lead" });
 const ALONE = Object.freeze({ kind: "alone" });
 
@@ -54,6 +63,7 @@ export class Flights<A> {
   /**
    * @param mayLead - Its answer may be given to others.
    * @param mayFollow - It takes the answer of another request.
+   * @param signalOf - A leader whose answer is read to its end for nobody is left before it ends.
    * @returns a promise where it has to wait.
    */
   enter(
@@ -61,11 +71,12 @@ export class Flights<A> {
     key: AnswerKey,
     mayLead: boolean,
     mayFollow: boolean,
+    signalOf?: SignalOf,
   ): FlightOutcome<A> | Promise<FlightOutcome<A>> {
     const flight = this.#flights.get(key.key);
     if (!flight) {
       if (!mayLead) return ALONE;
-      const begun: Flight<A> = { key, leader: member, waiting: new Map() };
+      const begun: Flight<A> = { key, leader: member, signalOf, stopWatching: nothing, waiting: new Map() };
       this.#flights.set(key.key, begun);
       this.#members.set(member, begun);
       return LEAD;
@@ -73,8 +84,9 @@ export class Flights<A> {
     if (!mayFollow || flight.key.check !== key.check) return ALONE;
     return new Promise((resolve) => {
       const timer = this.#clock.schedule(this.#maxWaitMs, () => this.#leave(flight, member));
-      flight.waiting.set(member, { mayLead, timer, resolve });
+      flight.waiting.set(member, { mayLead, signalOf, timer, resolve });
       this.#members.set(member, flight);
+      if (flight.waiting.size === 1) this.#watch(flight);
     });
   }
 
@@ -98,11 +110,22 @@ export class Flights<A> {
       this.#end(flight, ALONE);
       return;
     }
-    const [heir, { timer, resolve }] = next;
+    const [heir, { signalOf, timer, resolve }] = next;
     flight.waiting.delete(heir);
     timer.cancel();
     flight.leader = heir;
+    flight.signalOf = signalOf;
     resolve(LEAD);
+    flight.stopWatching();
+    if (flight.waiting.size > 0) this.#watch(flight);
+  }
+
+  #watch(flight: Flight<A>): void {
+    const { leader, signalOf } = flight;
+    flight.stopWatching = nothing;
+    const stop = onAbort(signalOf?.(), () => this.left(leader, () => true));
+    // It may have been left already: then somebody else is watched by now.
+    if (flight.leader === leader) flight.stopWatching = stop;
   }
 
   #leave(flight: Flight<A>, member: object): void {
@@ -111,12 +134,14 @@ export class Flights<A> {
     flight.waiting.delete(member);
     this.#members.delete(member);
     waiter.timer.cancel();
+    if (flight.waiting.size === 0) flight.stopWatching();
     waiter.resolve(ALONE);
   }
 
   #end(flight: Flight<A>, outcome: FlightOutcome<A>): void {
     this.#flights.delete(flight.key.key);
     this.#members.delete(flight.leader);
+    flight.stopWatching();
     for (const [member, { timer, resolve }] of flight.waiting) {
       this.#members.delete(member);
       timer.cancel();

@@ -6,7 +6,7 @@ export type GuardrailMode = "input" | "parallel" | "output" | "stream" | "log-on
 /** What it does with what it finds. */
 export type GuardrailAction = "block" | "mask" | "flag";
 
-/** What one look of a guardrail at one request or reply came to: what ran, never what it read (S41). */
+/** What one look of a guardrail at one request or reply came to: what ran, never what it read. */
 export interface GuardrailVerdict {
   readonly guardrail: string;
   /** Changes whenever the guardrail's configuration does. */

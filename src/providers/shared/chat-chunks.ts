@@ -26,7 +26,7 @@ export interface AnnouncedCall {
 }
 
 /**
- * Writes the chunks of a translated stream (wire S1–S3), and keeps the totals that its decoder must give. A dialect
+ * Writes the chunks of a translated stream, and keeps the totals that its decoder must give. A dialect
  * says what happened, in the order in which it happened.
  */
 export class ChatChunks {
@@ -59,7 +59,7 @@ export class ChatChunks {
     this.#opened(index);
   }
 
-  /** @param logprobs - Only where they were asked for (wire S6). */
+  /** @param logprobs - Only where they were asked for. */
   text(index: number, text: string, logprobs?: ChoiceLogprobs | undefined): void {
     if (text === "") return;
     this.#opened(index);
@@ -95,9 +95,9 @@ export class ChatChunks {
   }
 
   /**
-   * Announces a tool call (wire S2).
+   * Announces a tool call.
    * @returns its index.
-   * @throws {UpstreamError} bad response: more than 128 calls (S30).
+   * @throws {UpstreamError} bad response: more than 128 calls.
    */
   call(index: number, { id, name, extraContent }: AnnouncedCall): number {
     const choice = this.#opened(index);
@@ -148,7 +148,7 @@ export class ChatChunks {
     this.#push([{ index, delta: {}, finish_reason: reason }], null);
   }
 
-  /** Sends the usage chunk (wire S3), where the caller asked for it and `summary.usage` is known. */
+  /** Sends the usage chunk, where the caller asked for it and `summary.usage` is known. */
   end(): void {
     const { usage } = this.summary;
     // The caller may change its chunk; the summary stays what the upstream said.

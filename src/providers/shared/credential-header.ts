@@ -18,7 +18,7 @@ export class CredentialHeader {
     private readonly prefix = "",
   ) {}
 
-  /** @throws {UpstreamError} class `authentication`: no header may carry this key (S42). */
+  /** @throws {UpstreamError} class `authentication`: no header may carry this key. */
   addTo(request: EncodedRequest, apiKey: string | undefined): EncodedRequest {
     if (apiKey === undefined) return request;
     if (this.#lastKey !== apiKey) {

@@ -14,7 +14,7 @@ const LOAD_SAMPLE = 64;
  * Consistent hashing with bounded loads: a conversation goes to the first deployment from its place on a ring that has less
  * than twice its share of the streams. Every process comes to the same, and none remembers anything.
  *
- * @see routing §4; Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads", https://arxiv.org/abs/1608.01350
+ * @see Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads", https://arxiv.org/abs/1608.01350
  */
 export function chwbl(): BuiltInStrategy {
   const ring = new Ring();

@@ -11,9 +11,7 @@ const PRICE_BAND = 1.05;
 /**
  * The cheapest for this request among those that are quick enough and have room in their limits; of about equal price the
  * lowest cost of strategy `latency`; that strategy where nobody qualifies. A price that is not known is the dearest, never
- * zero (R16). Ties are random.
- *
- * @see routing §3
+ * zero. Ties are random.
  */
 export function cost(): BuiltInStrategy {
   const latency = new LatencyCost();

@@ -4,7 +4,7 @@ import { LatencyCost } from "./latency-cost.js";
 /**
  * The default: learned slowness times outstanding work. Weights are ignored, because speed is learned. Ties are random.
  *
- * @see routing §3 and §15; work instead of counts as in join-the-shortest-workload (Harchol-Balter, "Performance Modeling
+ * @see work instead of counts as in join-the-shortest-workload (Harchol-Balter, "Performance Modeling
  *   and Design of Computer Systems", ch. 24), slowness as a ratio of averages, the age rule against stuck servers.
  */
 export function latency(): BuiltInStrategy {

@@ -6,7 +6,7 @@ import { Ties } from "./ties.js";
 /**
  * The least outstanding work per weight: for replicas of the same kind, or of known relative speed. Ties are random.
  *
- * @see routing §3; least outstanding requests with weights as in Envoy's
+ * @see least outstanding requests with weights as in Envoy's
  *   https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers, in tokens.
  */
 export function leastBusy(): BuiltInStrategy {

@@ -6,7 +6,8 @@ import { parseArgs } from "node:util";
 import { RouterError } from "../../errors/router-error.js";
 import { chartsOf, htmlReport, textReport } from "./html-report.js";
 import { type ProgressOutput, progressBar } from "./progress-bar.js";
-import { type SimulationOptions, type SimulationReport, simulate } from "./simulate.js";
+import { type SimulationReport, simulate } from "./simulate.js";
+import type { SimulationOptions } from "./simulation-options.js";
 import { parseTrace } from "./trace.js";
 import { replay, type TraceEntry, type Workload } from "./workload.js";
 
@@ -154,16 +155,25 @@ function parsed(words: readonly string[]) {
 }
 
 async function load(path: string, shown: string, context: CommandLineContext): Promise<unknown> {
-  if (context.load) return context.load(path);
-  await access(path).catch(() => {
-    throw new UsageError(`${shown}: there is no such file`);
-  });
-  const module: unknown = await import(pathToFileURL(path).href).catch((error: Error) => {
+  return loadDefault(path, shown, context).catch((error: NodeJS.ErrnoException) => {
+    if (error instanceof UsageError) throw error;
+    if (error.code === "ERR_UNKNOWN_FILE_EXTENSION") {
+      const how = `npx tsx node_modules/.bin/switchyard-simulate ${shown}`;
+      throw new UsageError(`${shown}: this version of Node runs JavaScript alone. For TypeScript: ${how}`);
+    }
     if (RouterError.isRouterError(error)) throw new UsageError(`${shown}: ${error.message}`);
     // It is the user's code that failed.
     throw new UsageError(`${shown} cannot be loaded: ${error.stack ?? error.message}`);
   });
-  return (module as { readonly default?: unknown }).default;
+}
+
+async function loadDefault(path: string, shown: string, context: CommandLineContext): Promise<unknown> {
+  if (context.load) return context.load(path);
+  await access(path).catch(() => {
+    throw new UsageError(`${shown}: there is no such file`);
+  });
+  const module: { readonly default?: unknown } = await import(pathToFileURL(path).href);
+  return module.default;
 }
 
 /** By name; one simulation alone is called so. */

@@ -27,6 +27,9 @@ export function expectOptions<Options extends object>(
   numbers: Readonly<Partial<Record<keyof Options & string, NumberBounds>>>,
   others: readonly (keyof Options & string)[] = [],
 ): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new InvalidOptionsError([{ path: of, message: "expected an object" }]);
+  }
   const issues: { path: string; message: string }[] = [];
   const known = [...Object.keys(numbers), ...others];
   for (const [name, value] of Object.entries(options)) {
@@ -36,7 +39,10 @@ export function expectOptions<Options extends object>(
     const bounds = Object.hasOwn(numbers, name) ? numbers[name as keyof Options & string] : undefined;
     if (bounds) {
       if (!isWithin(value, bounds))
-        issues.push({ path, message: `expected ${textOf(bounds)}, received ${String(value)}` });
+        issues.push({
+          path,
+          message: `expected ${textOf(bounds)}, received ${typeof value === "string" ? JSON.stringify(value) : String(value)}`,
+        });
     } else if (!(others as readonly string[]).includes(name)) {
       issues.push({ path, message: `is no option: there are ${known.join(", ")}` });
     }

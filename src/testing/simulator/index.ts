@@ -9,14 +9,9 @@ export { type ProviderIncident, type PublicProviderOptions, publicProvider } fro
 export { type ReplicaOptions, replica } from "./replica.js";
 export type { CallResult, Objective, RequestResult, Spread, Summary } from "./results.js";
 export { saturatedRate } from "./saturated-rate.js";
-export {
-  type SimulatedProcess,
-  type SimulatedRouterOptions,
-  type SimulationOptions,
-  type SimulationReport,
-  simulate,
-} from "./simulate.js";
+export { type SimulationReport, simulate } from "./simulate.js";
 export type { SimulationClock } from "./simulation-clock.js";
+export type { SimulatedProcess, SimulatedRouterOptions, SimulationOptions } from "./simulation-options.js";
 export { type ChartOptions, type ChartSeries, lineChart } from "./svg-chart.js";
 export { parseTrace } from "./trace.js";
 export {

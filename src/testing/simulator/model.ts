@@ -69,6 +69,8 @@ export function expectIncidents<Kind extends Incident>(
   incidents: readonly Kind[],
   more: Parameters<typeof expectOptions<Kind>>[2],
 ): void {
+  if (!Array.isArray(incidents))
+    throw new InvalidOptionsError([{ path: `${of}.incidents`, message: "expected a list" }]);
   for (const [position, incident] of incidents.entries()) {
     const path = `${of}.incidents[${position}]`;
     const numbers = { fromMs: FROM_ZERO, slowdown: ABOVE_ZERO, failureShare: SHARE, failAfterMs: FROM_ZERO, ...more };

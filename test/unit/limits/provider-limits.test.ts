@@ -380,3 +380,19 @@ describe("a refusal that no limit explains", () => {
     expect(limits.isLike({ ...options, rpm: undefined, account: "b" })).toBe(false);
   });
 });
+
+describe("room that comes back with time", () => {
+  it("is there when it was said to be, however the fractions are rounded", () => {
+    const random = seededRandom(5);
+    for (let round = 0; round < 500; round++) {
+      const limit = 1 + Math.floor(random.next() * 10_000);
+      const remaining = Math.floor(random.next() * limit);
+      const limits = told(EVEN_LIMITS, requests(String(limit), String(remaining)));
+      let now = random.next() * 1_000;
+      for (let taken = 0; taken <= remaining; taken++) limits.take(1, 1, now);
+      now += random.next();
+      const at = limits.roomAt(1, 1, now);
+      expect(limits.hasRoom(1, 1, at), `${remaining} of ${limit}, at ${at}`).toBe(true);
+    }
+  });
+});

@@ -316,7 +316,7 @@ describe("parseOptions", () => {
       [
         "a strategy that there is not",
         withGroup({ strategy: "fastest" }),
-        'models.chat.strategy: unknown strategy "fastest"; expected one of "latency", "least-busy", "cost", "weighted", "round-robin", "chwbl"',
+        'models.chat.strategy: unknown strategy "fastest"; expected one of "latency", "least-busy", "weighted", "round-robin", "cost", "chwbl"',
       ],
       [
         "a strategy without pick",
@@ -737,7 +737,10 @@ describe("parseOptions", () => {
     });
     it.each([
       [["bakcup"], 'models.chat.fallbacks[0]: unknown group "bakcup"; did you mean "backup"?'],
-      [{ onError: ["nobody"] }, 'models.chat.fallbacks.onError[0]: unknown group "nobody"; expected one of "chat", "backup"'],
+      [
+        { onError: ["nobody"] },
+        'models.chat.fallbacks.onError[0]: unknown group "nobody"; expected one of "chat", "backup"',
+      ],
       [["chat"], "models.chat.fallbacks[0]: is the group itself"],
       [["backup", "backup"], "models.chat.fallbacks[1]: is given twice"],
       [
