@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Asked, LimitRace } from "../support/limit-racer.js";
 import { describeWithRedis, type RedisServer, startRedisServer } from "../support/redis-server.js";
 
@@ -18,12 +18,13 @@ describeWithRedis("rate limits on a server, asked for half as much again as they
   });
   afterAll(() => redis?.close());
 
-  for (const processes of [1, 4]) {
+  describe.each([1, 4])("by %i process(es)", (processes) => {
     for (const isStrict of [false, true]) {
       const bound = isStrict
         ? "in any window"
         : "in 11/12 of any window, and refuse at most 2 % that an exact one admits";
-      it(`routing §10: let no more than the limit through ${bound}: ${processes} process(es)`, async () => {
+      // They mostly wait: both at once.
+      it.concurrent(`routing §10: let no more than the limit through ${bound}`, async () => {
         const asked = await traffic(redis, processes, isStrict);
         expect(asked.length).toBeGreaterThan(0.9 * PER_SECOND * (DURATION_MS / 1_000));
         const most = mostAdmitted(asked, isStrict ? WINDOW_MS : (WINDOW_MS * 11) / 12);
@@ -35,7 +36,7 @@ describeWithRedis("rate limits on a server, asked for half as much again as they
         expect((admittedExactly(asked) - admitted) / asked.length).toBeLessThanOrEqual(0.02);
       }, 120_000);
     }
-  }
+  });
 });
 
 /** All that was asked, in the order of the answers. */
