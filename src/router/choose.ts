@@ -110,6 +110,8 @@ function takeAny(
 
 /** Deployments that are asked for in one call of the store (routing §10). */
 const MAX_RANKED = 4;
+/** Somebody who could serve is looked for again so often, should they be gone each time. */
+const MAX_LOOKS = 16;
 /** Calls for one choice: each denial is remembered, so that the next one asks for others. */
 const MAX_CALLS = 3;
 
@@ -227,11 +229,18 @@ async function chooseLater(
   const found = first && (await first);
   if (found) return found;
   const giveUpAt = runtime.clock.now() + MAX_WAIT_MS;
+  let looks = 0;
   for (;;) {
     const choice = choiceOf(runtime, request, turn, true);
     const explanations = group.pool.explain(choice);
     noteExclusions(request, group, explanations);
-    const resort = resortOf(runtime, request, turn, choice, explanations, giveUpAt);
+    if (explanations.some(({ exclusion }) => exclusion === undefined) && looks++ < MAX_LOOKS) {
+      // Time passes between two looks at the clock: it has brought somebody back.
+      const lease = await take(runtime, request, turn, true);
+      if (lease) return lease;
+      continue;
+    }
+    const resort = resortOf(request, turn, choice, explanations, giveUpAt);
     if (resort.action === "fall-back" || resort.action === "refuse") throw resort.refusal;
     if (resort.action === "queue") {
       const lease = await queueUp(runtime, request, turn, choice, explanations);
@@ -265,7 +274,6 @@ export type Resort =
  * @param giveUpAt - The wait for a deployment that comes back has to end by then.
  */
 export function resortOf(
-  runtime: Runtime,
   request: RequestState,
   turn: GroupInTurn,
   choice: ChoiceRequest,
@@ -273,12 +281,13 @@ export function resortOf(
   giveUpAt: number,
 ): Resort {
   const { group } = turn;
-  const refusal = refusalOf(runtime, request, group, choice, explanations);
+  const refusal = refusalOf(request, group, choice, explanations);
   // Another group may serve at once: it is asked before anybody waits.
   const to = refusal.chain && request.nextTurn(turn, refusal.chain);
   if (to) return { action: "fall-back", to, refusal };
   if (group.queue && awaitsSlot(choice, explanations)) return { action: "queue" };
-  const now = runtime.clock.now();
+  // What was found holds for that moment, and not for a later one.
+  const { now } = choice;
   const waitMs = waitFor(explanations, group.pool.earliestAvailableAt(choice), now);
   if (waitMs !== undefined && now + waitMs <= Math.min(giveUpAt, request.deadlineAt)) return { action: "wait", waitMs };
   const candidate = group.settings.cooldown.panic ? group.pool.chooseForPanic(choice) : undefined;
@@ -483,17 +492,17 @@ function noteExclusions(request: RequestState, group: GroupState, explanations: 
 
 /** Why nothing in the group can serve the request, as the caller would read it. */
 function refusalOf(
-  runtime: Runtime,
   request: RequestState,
   group: GroupState,
   choice: ChoiceRequest,
   explanations: readonly Explanation[],
 ): GroupFailure {
   const momentary = explanations.filter(({ exclusion }) => exclusion && MOMENTARY.has(exclusion));
-  if (momentary.length === 0) return permanentRefusal(request, group, choice, explanations);
+  const isComingAndGoing = explanations.some(({ exclusion }) => exclusion === undefined);
+  if (momentary.length === 0 && !isComingAndGoing) return permanentRefusal(request, group, choice, explanations);
 
   const availableAt = group.pool.earliestAvailableAt(choice);
-  const retryAfterMs = Math.max(1_000, Math.ceil((availableAt ?? 0) - runtime.clock.now()));
+  const retryAfterMs = Math.max(1_000, Math.ceil((availableAt ?? 0) - choice.now));
   const fields = { requestId: request.id, retryAfterMs, attempts: request.failedAttempts() };
   const reasons = momentary
     .slice(0, 20)
@@ -501,6 +510,10 @@ function refusalOf(
     .join(", ");
   const all = (...allowed: Exclusion[]) =>
     momentary.every(({ exclusion }) => exclusion !== undefined && allowed.includes(exclusion));
+  if (isComingAndGoing) {
+    const message = `The deployments of ${group.name} are taken by others as soon as they can serve.`;
+    return new GroupFailure("onError", routerError("no_deployment_available", { ...fields, message }));
+  }
   if (all("rate-limited", "at-rate-limit")) {
     const message = `Every deployment of ${group.name} is at its rate limit: ${reasons}.`;
     return new GroupFailure("onError", routerError("rate_limit_exceeded", { ...fields, message }));

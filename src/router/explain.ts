@@ -88,7 +88,7 @@ export async function explain(router: Runtime, call: Call): Promise<Explanation>
     request.visited.push(group.name);
     const decision: ExplainedDecision = deployments.some(({ exclusion }) => exclusion === undefined)
       ? { action: "serve", deployment: best }
-      : inWords(request, turn, resortOf(runtime, request, turn, choice, explanations, choice.now + MAX_WAIT_MS));
+      : inWords(request, turn, resortOf(request, turn, choice, explanations, choice.now + MAX_WAIT_MS));
     return {
       group: group.name,
       experiment: request.experiment,

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { unreachable } from "../../src/errors/upstream-error.js";
+import type { Clock } from "../../src/internal/clock.js";
 import { deferred } from "../../src/internal/deferred.js";
 import { seededRandom } from "../../src/internal/random.js";
 import { Router } from "../../src/router/router.js";
@@ -88,6 +89,35 @@ const left = (limit: number, remaining: number, reset: string) => ({
 });
 
 describe("limits that upstreams tell in their answers", () => {
+  it.each([0.05, 0.11, 0.23, 0.4, 0.7])(
+    "make a request wait, and refuse none, when room is back between two looks at the clock (%d ms apart)",
+    async (tickMs) => {
+      const clock = virtualClock({ turns: 2 });
+      let readings = 0;
+      // As a real clock: between any two looks at it some time has passed.
+      const ticking: Clock = {
+        now: () => clock.now() + tickMs * readings++,
+        wallNow: () => clock.wallNow(),
+        schedule: (delayMs, run) => clock.schedule(delayMs, run),
+        sleep: (ms, signal) => clock.sleep(ms, signal),
+      };
+      // One comes back each millisecond.
+      const transport = delayingTransport(clock, () => ({ headers: left(60_000, 0, "1m0s") }));
+      const options: RouterOptions = {
+        models: { chat: { deployments: [deployment("a")], retries: 0 } },
+        clock: ticking,
+        transport,
+        random: seededRandom(2),
+      };
+      const router = watch.router(new Router<RouterOptions>(options));
+      closing.push(() => clock.runUntil(router.close({ drainMs: 0 })));
+      for (let request = 0; request < 100; request++) {
+        const asked = router.chat.completions.create({ model: "chat", messages: HELLO, max_tokens: 10 });
+        expect((await clock.runUntil(asked)).choices).toHaveLength(1);
+      }
+    },
+  );
+
   it("keep requests away from a deployment that has nothing left, until its reset", async () => {
     const deployments = [deployment("a", { provider: "openai-compatible" }), deployment("b", { tier: 1 })];
     const scene = aScene({ deployments }, (id) => (id === "a" ? { headers: left(10, 0, "30") } : {}));
