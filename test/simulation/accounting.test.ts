@@ -13,6 +13,7 @@ import { virtualClock } from "../../src/testing/index.js";
 import { advanceUntil } from "../support/advance-until.js";
 import { remoteStore, type StoreFault } from "../support/remote-store.js";
 import { HELLO } from "../support/router-fixtures.js";
+import { forEachSeed } from "../support/seeds.js";
 import { SimulatedTransport } from "../support/simulated-transport.js";
 
 const SEEDS = Number(process.env.SWITCHYARD_SEEDS ?? 40);
@@ -218,21 +219,6 @@ describe("limits, budgets and ledger under random faults", () => {
   it(`F13, R15: never exceed, lose, double or keep anything, and agree to the last unit: ${SEEDS} seeds`, {
     timeout: 120_000,
   }, async () => {
-    const escaped: unknown[] = [];
-    const trap = (reason: unknown) => escaped.push(reason);
-    process.on("unhandledRejection", trap);
-    const first = Number(process.env.SWITCHYARD_FIRST_SEED ?? 1);
-    try {
-      for (let seed = first; seed < first + SEEDS; seed++) {
-        try {
-          await run(seed);
-        } catch (error) {
-          throw new Error(`seed ${seed} (SWITCHYARD_FIRST_SEED): ${(error as Error).message}`, { cause: error });
-        }
-        expect(escaped, `R8, seed ${seed}`).toEqual([]);
-      }
-    } finally {
-      process.off("unhandledRejection", trap);
-    }
+    await forEachSeed(SEEDS, run);
   });
 });

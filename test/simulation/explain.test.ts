@@ -11,6 +11,7 @@ import type { RouterOptions } from "../../src/router/router-options.js";
 import type { RoutingRecord } from "../../src/router/routing-record.js";
 import { strategyNames } from "../../src/routing/strategies/index.js";
 import { virtualClock } from "../../src/testing/index.js";
+import { forEachSeed } from "../support/seeds.js";
 
 const SEEDS = Number(process.env.SWITCHYARD_SEEDS ?? 200);
 const STEPS = 14;
@@ -283,13 +284,7 @@ describe("router.explain", () => {
   it(`routing invariants 2 and 16: says what the next request does, and changes nothing: ${SEEDS} seeds`, {
     timeout: 300_000,
   }, async () => {
-    for (let seed = 1; seed <= SEEDS; seed++) {
-      try {
-        await run(seed);
-      } catch (error) {
-        throw new Error(`seed ${seed} (SWITCHYARD_SEEDS): ${(error as Error).message}`, { cause: error });
-      }
-    }
+    await forEachSeed(SEEDS, run);
     for (const action of ["serve", "fall-back", "queue", "wait", "probe", "refuse", "recorded"]) {
       expect(met[action], action).toBeGreaterThan(SEEDS >= 200 ? 20 : 0);
     }

@@ -15,6 +15,7 @@ import { virtualClock } from "../../src/testing/index.js";
 import { advanceUntil } from "../support/advance-until.js";
 import { remoteStore } from "../support/remote-store.js";
 import { HELLO } from "../support/router-fixtures.js";
+import { forEachSeed } from "../support/seeds.js";
 import { SimulatedTransport } from "../support/simulated-transport.js";
 
 const SEEDS = Number(process.env.SWITCHYARD_SEEDS ?? 200);
@@ -257,22 +258,7 @@ describe("hedged requests under random faults", () => {
   it(`invariants 1, 9, 11: are answered once, hold nothing back, and cost what they used: ${SEEDS} seeds`, {
     timeout: 300_000,
   }, async () => {
-    const escaped: unknown[] = [];
-    const trap = (reason: unknown) => escaped.push(reason);
-    process.on("unhandledRejection", trap);
-    const first = Number(process.env.SWITCHYARD_FIRST_SEED ?? 1);
-    try {
-      for (let seed = first; seed < first + SEEDS; seed++) {
-        try {
-          await run(seed);
-        } catch (error) {
-          throw new Error(`seed ${seed} (SWITCHYARD_FIRST_SEED): ${(error as Error).message}`, { cause: error });
-        }
-        expect(escaped, `R8, seed ${seed}`).toEqual([]);
-      }
-    } finally {
-      process.off("unhandledRejection", trap);
-    }
+    await forEachSeed(SEEDS, run);
     if (SEEDS >= 100) {
       expect(total.hedges, JSON.stringify(total)).toBeGreaterThan(total.requests / 10);
       expect(Math.min(total.won, total.lost, total.failed), JSON.stringify(total)).toBeGreaterThan(20);

@@ -12,6 +12,7 @@ import { fingerprintOfChat } from "../../src/routing/affinity/fingerprint.js";
 import { createMemoryStore } from "../../src/stores/memory-store.js";
 import { virtualClock } from "../../src/testing/index.js";
 import { HELLO } from "../support/router-fixtures.js";
+import { forEachSeed } from "../support/seeds.js";
 
 const SEEDS = Number(process.env.SWITCHYARD_SEEDS ?? 200);
 
@@ -23,16 +24,6 @@ function drawing(seed: number) {
     below: (limit: number) => Math.floor(random.next() * limit),
     pick: <T>(list: readonly T[]): T => list[Math.floor(random.next() * list.length)] as T,
   };
-}
-
-async function forEachSeed(run: (seed: number) => Promise<void>): Promise<void> {
-  for (let seed = 1; seed <= SEEDS; seed++) {
-    try {
-      await run(seed);
-    } catch (error) {
-      throw new Error(`seed ${seed} (SWITCHYARD_SEEDS): ${(error as Error).message}`, { cause: error });
-    }
-  }
 }
 
 describe("requests on random graphs of fallbacks", () => {
@@ -144,7 +135,7 @@ describe("requests on random graphs of fallbacks", () => {
       timeout: 300_000,
     },
     () =>
-      forEachSeed(async (seed) => {
+      forEachSeed(SEEDS, async (seed) => {
         const log = await run(seed, 4);
         expect(log.length).toBeGreaterThan(4);
         expect(await run(seed, 4)).toEqual(log);
@@ -159,7 +150,7 @@ describe("requests on random graphs of fallbacks", () => {
       timeout: 300_000,
     },
     () =>
-      forEachSeed(async (seed) => {
+      forEachSeed(SEEDS, async (seed) => {
         await run(seed, 16);
       }),
   );
@@ -239,7 +230,7 @@ describe("windows of the limiter", () => {
     {
       timeout: 120_000,
     },
-    () => forEachSeed(run),
+    () => forEachSeed(SEEDS, run),
   );
 });
 
@@ -270,7 +261,7 @@ describe("the fingerprint of a conversation", () => {
   }
 
   it(`routing invariant 6: is constant over its turns, and another one for another question: ${SEEDS} seeds`, () =>
-    forEachSeed(run));
+    forEachSeed(SEEDS, run));
 });
 
 describe("a hard budget under everything at once", () => {
@@ -363,7 +354,7 @@ describe("a hard budget under everything at once", () => {
   it(`routing invariant 14, R11: spent and reserved never exceed it, and each answer is charged once: ${SEEDS} seeds`, {
     timeout: 300_000,
   }, async () => {
-    await forEachSeed(run);
+    await forEachSeed(SEEDS, run);
     expect(outcomes.admitted).toBeGreaterThan(SEEDS);
     expect(outcomes.refused).toBeGreaterThan(SEEDS / 10);
   });

@@ -8,6 +8,7 @@ import { Router } from "../../src/router/router.js";
 import type { RouterOptions } from "../../src/router/router-options.js";
 import { virtualClock } from "../../src/testing/index.js";
 import { HELLO } from "../support/router-fixtures.js";
+import { forEachSeed } from "../support/seeds.js";
 import { SimulatedTransport } from "../support/simulated-transport.js";
 
 const SEEDS = Number(process.env.SWITCHYARD_SEEDS ?? 200);
@@ -158,20 +159,6 @@ async function run(seed: number): Promise<void> {
 
 describe("a router under random faults", () => {
   it(`F13: loses nothing, repeats nothing, holds nothing back: ${SEEDS} seeds`, { timeout: 120_000 }, async () => {
-    const escaped: unknown[] = [];
-    const trap = (reason: unknown) => escaped.push(reason);
-    process.on("unhandledRejection", trap);
-    try {
-      for (let seed = 1; seed <= SEEDS; seed++) {
-        try {
-          await run(seed);
-        } catch (error) {
-          throw new Error(`seed ${seed} (SWITCHYARD_SEEDS): ${(error as Error).message}`, { cause: error });
-        }
-        expect(escaped, `R8, seed ${seed}`).toEqual([]);
-      }
-    } finally {
-      process.off("unhandledRejection", trap);
-    }
+    await forEachSeed(SEEDS, run);
   });
 });
