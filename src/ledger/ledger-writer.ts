@@ -1,5 +1,6 @@
 import { RouterError } from "../errors/router-error.js";
-import type { Clock, Timer } from "../internal/clock.js";
+import { BackgroundSender } from "../internal/background-sender.js";
+import type { Clock } from "../internal/clock.js";
 import { deferred } from "../internal/deferred.js";
 import type { Ledger, LedgerEntry } from "./ledger.js";
 
@@ -32,17 +33,21 @@ const MAX_WAITING = 50_000;
 export class LedgerWriter {
   readonly #options: LedgerWriterOptions;
   #waiting: Waiting[] = [];
-  #timer: Timer | undefined;
-  #flushing: Promise<void> | undefined;
+  readonly #sender: BackgroundSender;
   #pauseMs = GATHER_MS;
   /** The ledger answers with promises. */
   #isRemote = false;
   /** It failed, or is slow: what waits is not waited for. */
   #isFailing = false;
-  #isClosed = false;
 
   constructor(options: LedgerWriterOptions) {
     this.#options = options;
+    this.#sender = new BackgroundSender({
+      clock: options.clock,
+      send: () => this.#send(),
+      isLeft: () => this.#waiting.length > 0,
+      delayMs: () => this.#pauseMs,
+    });
   }
 
   /** Requests whose entries are not booked yet. */
@@ -64,9 +69,7 @@ export class LedgerWriter {
     const waiting = { entries, onBooked: once(onBooked) };
     this.#waiting.push(waiting);
     if (this.#isFailing) waiting.onBooked();
-    if (this.#isClosed) void this.#flushOnce();
-    else if (this.#waiting.length >= MAX_BATCH && this.#pauseMs === GATHER_MS) void this.flush();
-    else this.#wakeIn(this.#pauseMs);
+    this.#sender.wake(this.#waiting.length >= MAX_BATCH && this.#pauseMs === GATHER_MS);
   }
 
   /** In memory; `false`: the ledger turned out to be elsewhere, and books them, or they are to be booked again. */
@@ -102,25 +105,8 @@ export class LedgerWriter {
     }
   }
 
-  /** What is being sent may have been chosen before: no timer comes to what was added since. */
-  async #flushOnce(): Promise<void> {
-    await this.#flushing;
-    await this.flush();
-  }
-
-  #wakeIn(delayMs: number): void {
-    if (this.#isClosed) return;
-    this.#timer ??= this.#options.clock.schedule(delayMs, () => void this.flush(), true);
-  }
-
   flush(): Promise<void> {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    this.#flushing ??= this.#send().finally(() => {
-      this.#flushing = undefined;
-      if (this.#waiting.length > 0) this.#wakeIn(this.#pauseMs);
-    });
-    return this.#flushing;
+    return this.#sender.send();
   }
 
   async #send(): Promise<void> {
@@ -154,7 +140,7 @@ export class LedgerWriter {
 
   /** One append at a time, however slow: a ledger that hangs does not get more of them. */
   async #withinTime(booking: Promise<void>): Promise<void> {
-    if (this.#isClosed) return booking;
+    if (this.#sender.isClosed) return booking;
     const { clock } = this.#options;
     const over = deferred<never>();
     const slow = clock.schedule(SLOW_MS, () => this.#noteFailing(), true);
@@ -179,17 +165,8 @@ export class LedgerWriter {
    *
    * @returns whether everything was booked within `limitMs`.
    */
-  async drain(limitMs: number): Promise<boolean> {
-    const { clock } = this.#options;
-    const giveUpAt = clock.now() + limitMs;
-    while (this.#waiting.length > 0 && clock.now() < giveUpAt) {
-      await this.#flushUntil(giveUpAt);
-      if (this.#waiting.length > 0) await clock.sleep(Math.min(this.#pauseMs, Math.max(0, giveUpAt - clock.now())));
-    }
-    this.#isClosed = true;
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    return this.#waiting.length === 0;
+  drain(limitMs: number): Promise<boolean> {
+    return this.#sender.drain(limitMs, (giveUpAt) => this.#flushUntil(giveUpAt));
   }
 
   async #flushUntil(giveUpAt: number): Promise<void> {

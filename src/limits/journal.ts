@@ -1,4 +1,5 @@
-import type { Clock, Timer } from "../internal/clock.js";
+import { BackgroundSender } from "../internal/background-sender.js";
+import type { Clock } from "../internal/clock.js";
 import type { BudgetLimit, Store } from "../stores/store.js";
 import type { SettlementQueue } from "./settlement-queue.js";
 import type { StoreCalls } from "./store-calls.js";
@@ -43,12 +44,16 @@ export interface JournalOptions {
 export class Journal {
   readonly #options: JournalOptions;
   readonly #accounts = new Map<string, JournalAccount>();
-  #timer: Timer | undefined;
-  #telling: Promise<void> | undefined;
-  #isClosed = false;
+  readonly #sender: BackgroundSender;
 
   constructor(options: JournalOptions) {
     this.#options = options;
+    this.#sender = new BackgroundSender({
+      clock: options.clock,
+      send: () => this.#tellAll(),
+      isLeft: () => this.#accounts.size > 0,
+      delayMs: () => RETRY_MS,
+    });
   }
 
   /** Accounts that the store has not been told of. */
@@ -91,31 +96,9 @@ export class Journal {
         account.holds--;
         account.reservedNanoUsd -= amountNanoUsd;
         account.spentNanoUsd += costNanoUsd;
-        if (this.#isClosed) void this.#tellOnce();
-        else this.#tellLater();
+        this.#sender.wake();
       },
     };
-  }
-
-  /** What is being told may have passed this account by: no timer comes to it. */
-  async #tellOnce(): Promise<void> {
-    await this.#telling;
-    await this.#tell();
-  }
-
-  #tellLater(): void {
-    if (this.#isClosed) return;
-    this.#timer ??= this.#options.clock.schedule(RETRY_MS, () => void this.#tell(), true);
-  }
-
-  #tell(): Promise<void> {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    this.#telling ??= this.#tellAll().finally(() => {
-      this.#telling = undefined;
-      if (this.#accounts.size > 0) this.#tellLater();
-    });
-    return this.#telling;
   }
 
   async #tellAll(): Promise<void> {
@@ -140,14 +123,6 @@ export class Journal {
 
   /** Closes: tells the store what is left, as long as that takes no longer than `limitMs`; what comes later, once. */
   async drain(limitMs: number): Promise<void> {
-    const { clock } = this.#options;
-    const giveUpAt = clock.now() + limitMs;
-    while (this.#accounts.size > 0 && clock.now() < giveUpAt) {
-      await this.#tell();
-      if (this.#accounts.size > 0) await clock.sleep(Math.min(RETRY_MS, Math.max(0, giveUpAt - clock.now())));
-    }
-    this.#isClosed = true;
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    await this.#sender.drain(limitMs);
   }
 }

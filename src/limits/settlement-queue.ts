@@ -1,4 +1,5 @@
-import type { Clock, Timer } from "../internal/clock.js";
+import { BackgroundSender } from "../internal/background-sender.js";
+import type { Clock } from "../internal/clock.js";
 import { checkSettlement } from "../stores/check.js";
 import type { Settlement, SettlementAnswer, Store } from "../stores/store.js";
 import type { StoreCalls } from "./store-calls.js";
@@ -33,13 +34,17 @@ const TIMEOUT_MS = 2_000;
 export class SettlementQueue {
   readonly #options: SettlementQueueOptions;
   #pending: Pending[] = [];
-  #timer: Timer | undefined;
-  #flushing: Promise<void> | undefined;
+  readonly #sender: BackgroundSender;
   #pauseMs = GATHER_MS;
-  #isClosed = false;
 
   constructor(options: SettlementQueueOptions) {
     this.#options = options;
+    this.#sender = new BackgroundSender({
+      clock: options.clock,
+      send: () => this.#send(),
+      isLeft: () => this.#pending.length > 0,
+      delayMs: () => this.#pauseMs,
+    });
   }
 
   /** Settlements that the store has not acknowledged. */
@@ -79,31 +84,12 @@ export class SettlementQueue {
       this.#options.onDropped(1);
     }
     this.#pending.push(pending);
-    if (this.#isClosed) void this.#flushOnce();
-    else if ((isUrgent || this.#pending.length >= MAX_BATCH) && this.#pauseMs === GATHER_MS) void this.flush();
-    else this.#wakeIn(this.#pauseMs);
-  }
-
-  /** What is being sent may have been chosen before: no timer comes to what was added since. */
-  async #flushOnce(): Promise<void> {
-    await this.#flushing;
-    await this.flush();
-  }
-
-  #wakeIn(delayMs: number): void {
-    if (this.#isClosed) return;
-    this.#timer ??= this.#options.clock.schedule(delayMs, () => void this.flush(), true);
+    this.#sender.wake((isUrgent || this.#pending.length >= MAX_BATCH) && this.#pauseMs === GATHER_MS);
   }
 
   /** Sends what waits; resolves when the store has taken it, or failed. */
   flush(): Promise<void> {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    this.#flushing ??= this.#send().finally(() => {
-      this.#flushing = undefined;
-      if (this.#pending.length > 0) this.#wakeIn(this.#pauseMs);
-    });
-    return this.#flushing;
+    return this.#sender.send();
   }
 
   async #send(): Promise<void> {
@@ -156,16 +142,7 @@ export class SettlementQueue {
    *
    * @returns whether everything was taken within `limitMs`.
    */
-  async drain(limitMs: number): Promise<boolean> {
-    const { clock } = this.#options;
-    const giveUpAt = clock.now() + limitMs;
-    while (this.#pending.length > 0 && clock.now() < giveUpAt) {
-      await this.flush();
-      if (this.#pending.length > 0) await clock.sleep(Math.min(this.#pauseMs, Math.max(0, giveUpAt - clock.now())));
-    }
-    this.#isClosed = true;
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    return this.#pending.length === 0;
+  drain(limitMs: number): Promise<boolean> {
+    return this.#sender.drain(limitMs);
   }
 }
