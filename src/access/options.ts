@@ -2,6 +2,7 @@ import { z } from "zod";
 import { InvalidOptionsError } from "../errors/router-error.js";
 import { type Clock, systemClock } from "../internal/clock.js";
 import { sha256Hex } from "../internal/digest.js";
+import { objectWith } from "../internal/object-with.js";
 import { OptionIssues, type OptionPath } from "../internal/option-issues.js";
 import { type Random, systemRandom } from "../internal/random.js";
 import { type DeclaredStore, declaredStore } from "./declared-store.js";
@@ -61,16 +62,6 @@ export interface DirectorySettings {
   readonly clock: Clock;
   readonly random: Random;
 }
-
-/** By its functions: it may come from another copy of this package, or be written by hand. */
-const objectWith = <T>(what: string, ...functions: (keyof T & string)[]) =>
-  z.custom<T>(
-    (value) =>
-      typeof value === "object" &&
-      value !== null &&
-      functions.every((name) => typeof Reflect.get(value, name) === "function"),
-    `expected ${what}: an object with the functions ${functions.join(", ")}`,
-  );
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

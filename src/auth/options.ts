@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Principal } from "../access/principal.js";
 import { InvalidOptionsError } from "../errors/router-error.js";
 import { type Clock, systemClock } from "../internal/clock.js";
+import { objectWith } from "../internal/object-with.js";
 import { OptionIssues } from "../internal/option-issues.js";
 import { publicKeyJwk } from "../internal/public-key.js";
 import type { Transport } from "../transport/transport.js";
@@ -160,16 +161,6 @@ const rule = z.union(
 );
 const duration = (least: number, most: number) => z.int().min(least).max(most);
 const functionOption = <T>() => z.custom<T>((value) => typeof value === "function", "expected a function").optional();
-const objectWith = <T>(what: string, ...functions: (keyof T & string)[]) =>
-  z
-    .custom<T>(
-      (value) =>
-        typeof value === "object" &&
-        value !== null &&
-        functions.every((name) => typeof Reflect.get(value, name) === "function"),
-      `expected ${what}: an object with the functions ${functions.join(", ")}`,
-    )
-    .optional();
 
 export const jwtSchema = z.strictObject({
   issuer: text,
@@ -200,8 +191,8 @@ export const jwtSchema = z.strictObject({
   fetchTimeoutMs: duration(100, 30_000).default(4_000),
   maxCached: duration(0, 1_000_000).default(10_000),
   onRefused: functionOption<NonNullable<JwtOptions["onRefused"]>>(),
-  transport: objectWith<Transport>("a transport", "send", "close"),
-  clock: objectWith<Clock>("a clock", "now", "wallNow", "schedule"),
+  transport: objectWith<Transport>("a transport", "send", "close").optional(),
+  clock: objectWith<Clock>("a clock", "now", "wallNow", "schedule").optional(),
 });
 
 const SOURCES = ["jwksUrl", "discover", "jwks", "publicKeys"] as const;

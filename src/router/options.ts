@@ -9,6 +9,7 @@ import type { FallbackChain } from "../errors/classify.js";
 import { InvalidOptionsError } from "../errors/router-error.js";
 import { cooldownOption, defaultCooldown } from "../health/options.js";
 import { type Clock, systemClock } from "../internal/clock.js";
+import { objectWith } from "../internal/object-with.js";
 import { type Random, systemRandom } from "../internal/random.js";
 import type { Ledger } from "../ledger/ledger.js";
 import { pluginsSchema } from "../plugins/options.js";
@@ -52,16 +53,6 @@ type Fields = Readonly<Record<string, unknown>>;
 
 const isRecord = (value: unknown): value is Fields =>
   typeof value === "object" && value !== null && !Array.isArray(value);
-
-/** By its functions: it may come from another copy of this package, or be written by hand. */
-const objectWith = <T>(what: string, ...functions: (keyof T & string)[]) =>
-  z.custom<T>(
-    (value) =>
-      typeof value === "object" &&
-      value !== null &&
-      functions.every((name) => typeof Reflect.get(value, name) === "function"),
-    `expected ${what}: an object with the functions ${functions.join(", ")}`,
-  );
 
 /** What a group says beside its deployments, and what `defaults` says for all. */
 export const groupDefaultsSchema = z.strictObject({

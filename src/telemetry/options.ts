@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isObjectWith } from "../internal/object-with.js";
 import { pluginNameSchema } from "../plugins/options.js";
 import type { RequestContent } from "../plugins/plugin.js";
 import type { OpenTelemetryApi, TelemetryMeter, TelemetryTracer } from "./opentelemetry-api.js";
@@ -14,13 +15,6 @@ export interface ShownContent {
  * guards. A function makes of them what is shown instead; `undefined` is nothing.
  */
 export type SpanContentOption = boolean | ((content: RequestContent) => ShownContent | undefined);
-
-const isObjectWith = (...methods: readonly string[]) => {
-  return (value: unknown) =>
-    typeof value === "object" &&
-    value !== null &&
-    methods.every((method) => typeof value[method as keyof object] === "function");
-};
 
 const isApi = (value: unknown) => {
   if (typeof value !== "object" || value === null) return false;

@@ -2,11 +2,13 @@ import { z } from "zod";
 import { routerError } from "../../errors/router-error.js";
 import { onAbort } from "../../internal/abort.js";
 import { type Clock, systemClock } from "../../internal/clock.js";
+import { isObjectWith } from "../../internal/object-with.js";
 import { Secret } from "../../internal/secret.js";
 import { exceedsDepth } from "../../protocol/json.js";
 import { defaultTransport } from "../../transport/default.js";
-import { checkedHeaders, headerProblem } from "../../transport/headers.js";
+import { checkedHeaders } from "../../transport/headers.js";
 import type { Transport } from "../../transport/transport.js";
+import { headersSchema } from "../headers-option.js";
 import type { Plugin } from "../plugin.js";
 import type { InspectionContext } from "./inspection.js";
 import type { GuardrailSettings } from "./options.js";
@@ -32,24 +34,13 @@ export const REMOTE_TIMEOUT_MS = 5_000;
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
 const MAX_ANSWER_DEPTH = 64;
 
-const isObjectWith = (method: string) => (value: unknown) =>
-  typeof value === "object" && value !== null && method in value && typeof value[method as keyof object] === "function";
-
 export const urlSchema = z.custom<string>(
   (value) => urlOf(value) !== undefined,
   "expected an http: or https: URL without credentials",
 );
 
 export const remoteFields = {
-  headers: z
-    .record(z.string(), z.string("expected a text"))
-    .superRefine((headers, context) => {
-      for (const [name, value] of Object.entries(headers)) {
-        const problem = headerProblem(name, value);
-        if (problem) context.addIssue({ code: "custom", message: problem, path: [name] });
-      }
-    })
-    .default({}),
+  headers: headersSchema,
   maxCharacters: z.int("expected an integer").min(1).max(100_000_000).default(1_000_000),
   stream: z.enum(["buffer", "window"], 'expected "buffer" or "window"').default("buffer"),
   transport: z.custom<Transport>(isObjectWith("send"), "expected a transport").optional(),

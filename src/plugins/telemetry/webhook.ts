@@ -1,12 +1,14 @@
 import { z } from "zod";
 import { retryAfterMs } from "../../errors/retry-after.js";
 import { type Clock, systemClock } from "../../internal/clock.js";
+import { isObjectWith } from "../../internal/object-with.js";
 import { type Random, randomId, systemRandom } from "../../internal/random.js";
 import { Secret } from "../../internal/secret.js";
 import { backoffMs } from "../../routing/backoff.js";
 import { defaultTransport } from "../../transport/default.js";
-import { checkedHeaders, headerProblem } from "../../transport/headers.js";
+import { checkedHeaders } from "../../transport/headers.js";
 import type { Transport } from "../../transport/transport.js";
+import { headersSchema } from "../headers-option.js";
 import { pluginNameSchema } from "../options.js";
 import { parseOwnOptions } from "../own-options.js";
 import { type Plugin, type SinkView, sinkView } from "../plugin.js";
@@ -49,9 +51,6 @@ export interface SinkPlugin extends Plugin {
 }
 
 const integer = (least: number, most: number) => z.int().min(least).max(most);
-const isObjectWith = (method: string) => (value: unknown) =>
-  typeof value === "object" && value !== null && method in value && typeof value[method as keyof object] === "function";
-
 const webhookSchema = z.strictObject({
   name: pluginNameSchema.default("webhook"),
   url: z.custom<string>((value) => urlOf(value) !== undefined, "expected an http: or https: URL without credentials"),
@@ -63,15 +62,7 @@ const webhookSchema = z.strictObject({
     })
     .transform((text) => new Secret(text))
     .optional(),
-  headers: z
-    .record(z.string(), z.string("expected a text"))
-    .superRefine((headers, context) => {
-      for (const [name, value] of Object.entries(headers)) {
-        const problem = headerProblem(name, value);
-        if (problem) context.addIssue({ code: "custom", message: problem, path: [name] });
-      }
-    })
-    .default({}),
+  headers: headersSchema,
   batchSize: integer(1, 1_000).default(100),
   flushIntervalMs: integer(10, 600_000).default(1_000),
   maxQueued: integer(1, 100_000).default(10_000),

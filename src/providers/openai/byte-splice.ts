@@ -1,3 +1,4 @@
+import { isHexDigit, isSimpleEscape } from "./json-escapes.js";
 import type { Splice, SpliceHit } from "./splice.js";
 
 const QUOTE = 0x22;
@@ -167,26 +168,4 @@ function followersOf(bytes: Uint8Array, index: number, lead: number): number {
 
 function isFollower(byte: number | undefined): boolean {
   return byte !== undefined && (byte & 0xc0) === 0x80;
-}
-
-function isHexDigit(byte: number | undefined): boolean {
-  if (byte === undefined) return false;
-  return (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x46) || (byte >= 0x61 && byte <= 0x66);
-}
-
-/** One of `" \ / b f n r t`. */
-function isSimpleEscape(byte: number | undefined): boolean {
-  switch (byte) {
-    case 0x22:
-    case 0x5c:
-    case 0x2f:
-    case 0x62:
-    case 0x66:
-    case 0x6e:
-    case 0x72:
-    case 0x74:
-      return true;
-    default:
-      return false;
-  }
 }

@@ -9,6 +9,7 @@
  */
 import type { Chunk } from "../../protocol/operations.js";
 import { isJsonObject, type JsonObject } from "../shared/json-object.js";
+import { isHexDigit, isSimpleEscape } from "./json-escapes.js";
 import type { RepairedChoice } from "./repaired-choice.js";
 
 const QUOTE = 0x22;
@@ -57,27 +58,6 @@ function endOfLiteral(text: string, from: number, hit: SpliceHit): number {
     }
   }
   return -1;
-}
-
-function isHexDigit(unit: number): boolean {
-  return (unit >= 0x30 && unit <= 0x39) || (unit >= 0x41 && unit <= 0x46) || (unit >= 0x61 && unit <= 0x66);
-}
-
-/** One of `" \ / b f n r t`. */
-function isSimpleEscape(unit: number): boolean {
-  switch (unit) {
-    case 0x22:
-    case 0x5c:
-    case 0x2f:
-    case 0x62:
-    case 0x66:
-    case 0x6e:
-    case 0x72:
-    case 0x74:
-      return true;
-    default:
-      return false;
-  }
 }
 
 /** A chunk, its choice and its delta (chat only) without what changes. */
