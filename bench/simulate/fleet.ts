@@ -147,6 +147,7 @@ export function commonStore(store: MemoryStore): Store {
     isShared: true,
     admit: (request) => store.admit(request),
     reserveDeployment: (request) => store.reserveDeployment(request),
+    adjust: (adjustments) => store.adjust(adjustments),
     settle: (settlements) => store.settle(settlements),
     extend: (extension) => store.extend(extension),
     heartbeat: (owner) => store.heartbeat(owner),

@@ -1,5 +1,6 @@
 import { LRUCache } from "lru-cache";
 import { routerError } from "../errors/router-error.js";
+import { scheduleGivingUp } from "../internal/answer-timer.js";
 import type { Clock } from "../internal/clock.js";
 import { withheldCause } from "../internal/withheld-cause.js";
 import type { StoreBreaker } from "./store-breaker.js";
@@ -183,7 +184,7 @@ export class ReadCache<V> {
         }
         fail(new Error("The store did not answer in time"));
       };
-      const timer = clock.schedule(timeoutMs, stopWaiting, true);
+      const timer = scheduleGivingUp(clock, timeoutMs, stopWaiting);
       answer.then((value) => {
         timer.cancel();
         resolve(value);

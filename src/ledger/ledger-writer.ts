@@ -16,14 +16,17 @@ export interface LedgerWriterOptions {
 interface Waiting {
   readonly entries: readonly LedgerEntry[];
   readonly onBooked: () => void;
+  readonly onLate: () => void;
+  readonly sinceMs: number;
+  isLate: boolean;
 }
 
 /** Entries wait no longer than this for others to go with them. */
 const GATHER_MS = 50;
 const MAX_BATCH = 500;
 const MAX_PAUSE_MS = 5_000;
-/** A ledger that takes longer is as good as away: what requests reserved does not wait for it (R12). */
-const SLOW_MS = 900;
+/** A ledger that takes longer is as good as away: what requests hold is told it without (R12), within a second in all. */
+const SLOW_MS = 800;
 /** No answer comes after this long: the entries are sent again. */
 const TIMEOUT_MS = 30_000;
 /** Entries that wait for a ledger that is away; beyond it no request is let in, for nothing may be lost. */
@@ -37,7 +40,7 @@ export class LedgerWriter {
   #pauseMs = GATHER_MS;
   /** The ledger answers with promises. */
   #isRemote = false;
-  /** It failed, or is slow: what waits is not waited for. */
+  /** It failed, or is slow: what comes is late at once. */
   #isFailing = false;
 
   constructor(options: LedgerWriterOptions) {
@@ -60,15 +63,18 @@ export class LedgerWriter {
     return this.#waiting.length >= MAX_WAITING;
   }
 
-  /** @param onBooked - Called once: the entries are booked, or the ledger failed and they wait for it. */
-  write(entries: readonly LedgerEntry[], onBooked: () => void): void {
+  /**
+   * @param onBooked - Called once, however long it takes: the entries are in the ledger, or it will never take them.
+   * @param onLate - Called once before that, where the ledger failed or is slow: the entries wait for it.
+   */
+  write(entries: readonly LedgerEntry[], onBooked: () => void, onLate: () => void): void {
     if (!this.#isRemote && this.#bookNow(entries)) {
       onBooked();
       return;
     }
-    const waiting = { entries, onBooked: once(onBooked) };
-    this.#waiting.push(waiting);
-    if (this.#isFailing) waiting.onBooked();
+    this.#waiting.push({ entries, onBooked, onLate, sinceMs: this.#options.clock.now(), isLate: false });
+    // Without timers, nobody would come to it later.
+    if (this.#isFailing || this.#sender.isClosed) this.#noteLate();
     this.#sender.wake(this.#waiting.length >= MAX_BATCH && this.#pauseMs === GATHER_MS);
   }
 
@@ -144,20 +150,33 @@ export class LedgerWriter {
     const { clock } = this.#options;
     const over = deferred<never>();
     const slow = clock.schedule(SLOW_MS, () => this.#noteFailing(), true);
+    // Of those that nobody was told of, the first has waited the longest: for the append before, which says little of this one.
+    const sinceMs = this.#waiting.find(({ isLate }) => !isLate)?.sinceMs ?? clock.now();
+    const late = clock.schedule(Math.max(0, sinceMs + SLOW_MS - clock.now()), () => this.#noteLate(), true);
     const timeout = clock.schedule(TIMEOUT_MS, () => over.reject(new Error("The ledger did not answer.")), true);
     try {
       await Promise.race([booking, over.promise]);
     } finally {
       slow.cancel();
+      late.cancel();
       timeout.cancel();
     }
   }
 
-  /** What was reserved is not held back by a ledger that is away (R12). */
+  /** What was reserved in excess is not held back by a ledger that is away (R12). */
   #noteFailing(): void {
     if (!this.#isFailing) this.#options.onTransition(true);
     this.#isFailing = true;
-    for (const { onBooked } of this.#waiting) onBooked();
+    this.#noteLate();
+  }
+
+  #noteLate(): void {
+    // Those that were told before come first.
+    const from = this.#waiting.findLastIndex(({ isLate }) => isLate) + 1;
+    for (const waiting of this.#waiting.slice(from)) {
+      waiting.isLate = true;
+      waiting.onLate();
+    }
   }
 
   /**
@@ -165,8 +184,10 @@ export class LedgerWriter {
    *
    * @returns whether everything was booked within `limitMs`.
    */
-  drain(limitMs: number): Promise<boolean> {
-    return this.#sender.drain(limitMs, (giveUpAt) => this.#flushUntil(giveUpAt));
+  async drain(limitMs: number): Promise<boolean> {
+    const isBooked = await this.#sender.drain(limitMs, (giveUpAt) => this.#flushUntil(giveUpAt));
+    this.#noteLate();
+    return isBooked;
   }
 
   async #flushUntil(giveUpAt: number): Promise<void> {
@@ -181,13 +202,4 @@ export class LedgerWriter {
 /** It is the entries' fault: they would be refused again. */
 function isRefusal(error: unknown): error is RouterError {
   return RouterError.isRouterError(error) && error.code === "invalid_request";
-}
-
-function once(run: () => void): () => void {
-  let isDone = false;
-  return () => {
-    if (isDone) return;
-    isDone = true;
-    run();
-  };
 }

@@ -126,7 +126,10 @@ export interface Ledger {
   entries(filter?: LedgerFilter): AsyncIterable<LedgerEntry>;
   /** All entries of some requests. */
   entriesOf(requestIds: readonly string[]): readonly LedgerEntry[] | Promise<readonly LedgerEntry[]>;
-  /** `abandoned` entries whose request has `usage` entries booked later than it, and no `correction` yet; at most `most`. */
+  /**
+   * `abandoned` entries whose request has `usage` entries, too, and that have no `correction` yet; at most `most`, those
+   * booked first before others.
+   */
   uncorrected(most: number): readonly LedgerEntry[] | Promise<readonly LedgerEntry[]>;
   close?(): void | Promise<void>;
 }

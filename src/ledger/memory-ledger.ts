@@ -131,16 +131,16 @@ class EntriesInMemory implements MemoryLedger {
     const found: LedgerEntry[] = [];
     for (const entry of this.#entries) {
       if (found.length === most) break;
-      if (entry.kind === "abandoned" && this.#isOutrun(entry)) found.push(entry);
+      if (entry.kind === "abandoned" && this.#isRefuted(entry)) found.push(entry);
     }
     return found;
   }
 
-  /** The real usage came after it, and nobody has taken it back. */
-  #isOutrun(abandoned: LedgerEntry): boolean {
+  /** The real usage came, before or after, and nobody has taken it back. */
+  #isRefuted(abandoned: LedgerEntry): boolean {
     const ofRequest = this.#byRequest.get(abandoned.requestId) ?? [];
     const isCorrected = ofRequest.some(({ kind, attempt }) => kind === "correction" && attempt === abandoned.attempt);
-    return !isCorrected && ofRequest.slice(ofRequest.indexOf(abandoned) + 1).some(({ kind }) => kind === "usage");
+    return !isCorrected && ofRequest.some(({ kind }) => kind === "usage");
   }
 
   view(): MemoryLedgerView {

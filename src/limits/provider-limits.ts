@@ -203,7 +203,7 @@ export class ProviderLimits {
     // 0 and -1 stand for "unknown".
     if (text === undefined || text === "0" || text === "-1") return undefined;
     // A date is told by the upstream's clock: by its own `date` a clock here that is wrong does no harm.
-    const ms = durationMs(text, wallClockOf(headers) ?? wallNow);
+    const ms = durationMs(text, () => wallClockOf(headers) ?? wallNow);
     if (ms === undefined) {
       this.#unreadable++;
       return undefined;

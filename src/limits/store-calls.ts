@@ -1,3 +1,4 @@
+import { scheduleGivingUp } from "../internal/answer-timer.js";
 import type { Clock } from "../internal/clock.js";
 import type { MaybePromise } from "../stores/store.js";
 
@@ -77,16 +78,12 @@ export class StoreCalls {
   #within<T>(answer: Promise<T>, timeoutMs: number, onLost: (() => void) | undefined): Promise<T> {
     return new Promise((resolve, reject) => {
       let isOver = false;
-      const timer = this.#clock.schedule(
-        timeoutMs,
-        () => {
-          isOver = true;
-          this.#failed();
-          onLost?.();
-          reject(new StoreUnavailable(`The store did not answer within ${timeoutMs} ms.`));
-        },
-        true,
-      );
+      const timer = scheduleGivingUp(this.#clock, timeoutMs, () => {
+        isOver = true;
+        this.#failed();
+        onLost?.();
+        reject(new StoreUnavailable(`The store did not answer within ${timeoutMs} ms.`));
+      });
       answer.then(
         (value) => {
           if (isOver) return onLost?.();

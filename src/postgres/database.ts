@@ -1,4 +1,5 @@
 import { InvalidOptionsError, RouterError, routerError } from "../errors/router-error.js";
+import type { OptionIssue } from "../internal/option-issues.js";
 import { withheldCause } from "../internal/withheld-cause.js";
 
 /** What is used of a transaction's connection, in `pg` and PGlite alike. */
@@ -48,9 +49,16 @@ const CONFLICTS = new Set(["40001", "40P01"]);
 const MISSING = new Set(["3F000", "42P01", "42703", "42883"]);
 const MAX_TRIES = 3;
 
-/** @throws {InvalidOptionsError} The client is none, or the schema's name is not usable. */
-export function openDatabase(client: PostgresPool | EmbeddedPostgres, schema: string): Database {
-  const issues = [];
+/**
+ * @param others - What else is wrong with the options.
+ * @throws {InvalidOptionsError} The client is none, the schema's name is not usable, or something else is wrong.
+ */
+export function openDatabase(
+  client: PostgresPool | EmbeddedPostgres,
+  schema: string,
+  others: readonly OptionIssue[] = [],
+): Database {
+  const issues = [...others];
   const inTransaction = transactionsOf(client);
   if (inTransaction === undefined) {
     issues.push({ path: "pool", message: "Expected a `Pool` of `pg`, or a `PGlite`" });

@@ -5,16 +5,13 @@ import type { Ledger } from "../ledger/ledger.js";
 import type { Store } from "../stores/store.js";
 import { type EmbeddedPostgres, openDatabase, type PostgresPool } from "./database.js";
 import { migrate } from "./migrate.js";
+import { type PostgresOptions, parsePostgresOptions } from "./options.js";
 import { postgresDirectoryStore } from "./postgres-directory-store.js";
 import { postgresLedger } from "./postgres-ledger.js";
 import { postgresStore } from "./postgres-store.js";
 
 export type { EmbeddedPostgres, PostgresConnection, PostgresPool, PostgresQueryable } from "./database.js";
-
-export interface PostgresOptions {
-  /** Where the tables are: up to 63 lower-case letters, digits and underscores. @default "switchyard" */
-  readonly schema?: string | undefined;
-}
+export type { PostgresOptions } from "./options.js";
 
 /** What is kept in one schema of a database. */
 export interface Postgres {
@@ -38,10 +35,11 @@ export interface Postgres {
  * Limits, budgets, ledger and directory in PostgreSQL 14 or newer, or in PGlite.
  *
  * @param pool - A `Pool` of `pg`, or a `PGlite`.
- * @throws {InvalidOptionsError} It is neither, or the schema's name is not usable.
+ * @throws {InvalidOptionsError} It is neither, the schema's name is not usable, or an option is unknown.
  */
 export function postgres(pool: PostgresPool | EmbeddedPostgres, options: PostgresOptions = {}): Postgres {
-  const database = openDatabase(pool, options.schema ?? "switchyard");
+  const { schema, issues } = parsePostgresOptions(options);
+  const database = openDatabase(pool, schema, issues);
   const directoryStore = postgresDirectoryStore(database);
   const directory = createDirectory({ store: directoryStore });
   return {

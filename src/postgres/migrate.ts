@@ -3,7 +3,7 @@ import { SETTLED_MS } from "../stores/store.js";
 import type { Ask, Database } from "./database.js";
 import { directoryTables } from "./directory-tables.js";
 import { ledgerTables } from "./ledger-tables.js";
-import { settleFunction, storeFunctions } from "./store-functions.js";
+import { adjustFunction, settleFunction, storeFunctions } from "./store-functions.js";
 import { storeTables } from "./store-tables.js";
 
 /** Building an index may take its time; waiting for another process that builds it, too. */
@@ -17,6 +17,8 @@ const LAYOUTS: readonly ((schema: string) => readonly string[])[] = [
   (schema) => [...storeTables(schema), ...storeFunctions(schema), ...ledgerTables(schema), ...directoryTables(schema)],
   // Settled reservations are remembered as long as in the other stores.
   (schema) => [settleFunction(schema, SETTLED_MS)],
+  // Reservations can be made as large as what was used, before that is booked.
+  (schema) => [adjustFunction(schema)],
 ];
 
 /**

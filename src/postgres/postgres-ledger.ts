@@ -188,7 +188,6 @@ export function postgresLedger(database: Database): Ledger {
         `kind = 'abandoned'
         and exists (
           select from ${table} as usage where usage.request_id = ledger.request_id and usage.kind = 'usage'
-            and (usage.batch, usage.place) > (ledger.batch, ledger.place)
         )
         and not exists (
           select from ${table} as correction where correction.request_id = ledger.request_id

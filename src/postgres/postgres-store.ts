@@ -1,5 +1,6 @@
 import { sha256Hex } from "../internal/digest.js";
 import {
+  checkAdjustment,
   checkAdmit,
   checkBudgets,
   checkCooldown,
@@ -10,6 +11,7 @@ import {
   checkSettlement,
 } from "../stores/check.js";
 import {
+  type AdjustAnswer,
   type BudgetState,
   type CooldownAnswer,
   type Denial,
@@ -18,6 +20,7 @@ import {
   type HeartbeatAnswer,
   type LimitState,
   type Reserving,
+  type Settlement,
   type SettlementAnswer,
   type SharedCooldown,
   type Store,
@@ -26,12 +29,13 @@ import {
 } from "../stores/store.js";
 import type { Database } from "./database.js";
 
-/** Settlements of one statement: it holds the locks of them all. */
+/** Settlements, or adjustments, of one statement: it holds the locks of them all. */
 const SETTLED_AT_ONCE = 100;
 
 /** The functions and the types of what they are given, besides the time, which comes last. */
 const OPERATIONS = {
   reserve: ["text::jsonb"],
+  adjust: ["text::jsonb"],
   settle: ["text::jsonb"],
   extend: ["text::jsonb"],
   heartbeat: ["text"],
@@ -148,16 +152,24 @@ export function postgresStore(database: Database, now?: () => number): Store {
       return { isReserved: true, index: answer.chosen, states: answer.states.map(stateOf) };
     },
 
+    async adjust(adjustments) {
+      for (const adjustment of adjustments) checkAdjustment(adjustment);
+      const answers: AdjustAnswer[] = [];
+      for (let from = 0; from < adjustments.length; from += SETTLED_AT_ONCE) {
+        const adjusted = adjustments.slice(from, from + SETTLED_AT_ONCE).map((adjustment) => {
+          const note = adjustment.note === undefined ? null : JSON.stringify(adjustment.note);
+          return { ...usedOf(adjustment), note };
+        });
+        answers.push(...(await call<AdjustAnswer[]>("adjust", JSON.stringify(adjusted))));
+      }
+      return answers;
+    },
+
     async settle(settlements) {
       for (const settlement of settlements) checkSettlement(settlement);
       const answers: SettlementAnswer[] = [];
       for (let from = 0; from < settlements.length; from += SETTLED_AT_ONCE) {
-        const settled = settlements.slice(from, from + SETTLED_AT_ONCE).map((settlement) => {
-          const { id, partition, requests, tokens, costNanoUsd, fingerprint, deployment } = settlement;
-          const isHint = fingerprint !== undefined && deployment !== undefined;
-          const hint = isHint ? digest(["hint", partition, fingerprint]) : null;
-          return { id, partition, requests, tokens, costNanoUsd, hint, deployment };
-        });
+        const settled = settlements.slice(from, from + SETTLED_AT_ONCE).map(usedOf);
         answers.push(...(await call<SettlementAnswer[]>("settle", JSON.stringify(settled))));
       }
       return answers;
@@ -201,6 +213,13 @@ export function postgresStore(database: Database, now?: () => number): Store {
       });
     },
   };
+}
+
+/** What was used, and by which name it is remembered who served. */
+function usedOf({ id, partition, requests, tokens, costNanoUsd, fingerprint, deployment }: Settlement) {
+  const isHint = fingerprint !== undefined && deployment !== undefined;
+  const hint = isHint ? digest(["hint", partition, fingerprint]) : null;
+  return { id, partition, requests, tokens, costNanoUsd, hint, deployment };
 }
 
 /** What the limits charge: each account once, with the largest amount and the strictest of its limits. */

@@ -111,6 +111,85 @@ export const settleFunction = (
   end
   $body$`;
 
+/** Makes open reservations as large as what was used. */
+export const adjustFunction = (
+  schema: string,
+): string => `create or replace function ${schema}.adjust(p_adjustments jsonb, p_now bigint) returns text ${OPTIONS} as $body$
+  declare
+    now_ms bigint;
+    adjustment jsonb;
+    reservation ${schema}.reservations;
+    charge jsonb;
+    new_charges jsonb;
+    account ${schema}.accounts;
+    actual bigint;
+    budgets jsonb;
+    answers jsonb := '[]';
+  begin
+    perform from ${schema}.reservations
+    where id in (select each_one ->> 'id' from jsonb_array_elements(p_adjustments) as each_one)
+    order by id for update;
+    -- Slots are given back without, as where they are settled.
+    perform ${schema}.lock_accounts(coalesce((
+      select jsonb_agg(held.charge)
+      from ${schema}.reservations, jsonb_array_elements(charges) as held (charge)
+      where id in (select each_one ->> 'id' from jsonb_array_elements(p_adjustments) as each_one)
+        and state = 'open' and held.charge ->> 'kind' <> 'slots'
+    ), '[]'));
+    now_ms := ${schema}.time_ms(p_now);
+    for adjustment in select * from jsonb_array_elements(p_adjustments) loop
+      -- Locked above; read again, for an earlier adjustment of this batch may have changed it.
+      select * into reservation from ${schema}.reservations
+      where id = adjustment ->> 'id' and partition = adjustment ->> 'partition' and state = 'open';
+      if not found then
+        answers := answers || '{"isAdjusted":false,"budgets":[]}'::jsonb;
+        continue;
+      end if;
+      budgets := '[]';
+      new_charges := '[]';
+      for charge in select * from jsonb_array_elements(reservation.charges) loop
+        if charge ->> 'kind' = 'slots' then
+          delete from ${schema}.held_slots
+          where held_slots.account = decode(charge ->> 'account', 'hex') and held_slots.reservation = adjustment ->> 'id';
+          new_charges := new_charges || charge;
+          continue;
+        end if;
+        select * into account from ${schema}.accounts as known where known.id = decode(charge ->> 'account', 'hex');
+        if account.kind = 'window' then
+          actual := (adjustment ->> (charge ->> 'dimension'))::bigint;
+          if ${schema}.window_has(account, now_ms, (charge ->> 'part')::bigint) then
+            account := ${schema}.window_correct(
+              account, (charge ->> 'part')::bigint, actual - (charge ->> 'amount')::bigint
+            );
+            perform ${schema}.save_account(account);
+          end if;
+        else
+          actual := (adjustment ->> 'costNanoUsd')::bigint;
+          account := ${schema}.budget_change(
+            account, now_ms, (charge ->> 'keepMs')::bigint, 0, actual - (charge ->> 'amount')::bigint
+          );
+          perform ${schema}.save_account(account);
+          budgets := budgets || jsonb_build_object(
+            'key', account.key, 'period', account.period,
+            'spentNanoUsd', account.spent, 'reservedNanoUsd', account.reserved
+          );
+        end if;
+        new_charges := new_charges || (charge || jsonb_build_object('amount', actual));
+      end loop;
+      update ${schema}.reservations
+      set charges = new_charges, note = coalesce(adjustment ->> 'note', reservation.note)
+      where id = adjustment ->> 'id';
+      if adjustment ->> 'hint' is not null then
+        insert into ${schema}.hints (id, deployment, keep_until)
+        values (decode(adjustment ->> 'hint', 'hex'), adjustment ->> 'deployment', now_ms + ${HINT_MS})
+        on conflict (id) do update set deployment = excluded.deployment, keep_until = excluded.keep_until;
+      end if;
+      answers := answers || jsonb_build_object('isAdjusted', true, 'budgets', budgets);
+    end loop;
+    return answers::text;
+  end
+  $body$`;
+
 /**
  * The operations of the store, each one function and thus one round trip. `p_now` is the time for tests; `null`: the
  * database's own, read after the locks were taken, so that it does not go back between decisions on an account.

@@ -18,7 +18,10 @@ export type RedisClient = IoredisClient | NodeRedisClient;
 /** Runs a script: one command, but for the first time on a server that does not know it. Errors are the client's own. */
 export type RunScript = (script: Script, keys: string[], values: string[]) => Promise<unknown>;
 
-/** @throws {TypeError} it is neither client. */
+export function isRedisClient(client: unknown): client is RedisClient {
+  return isIoredis(client) || isNodeRedis(client);
+}
+
 export function scriptRunner(client: RedisClient): RunScript {
   const send = sender(client);
   return async (script, keys, values) => {
@@ -41,11 +44,8 @@ function sender(client: RedisClient): Send {
         ? client.eval(script, keys.length, ...keys, ...values)
         : client.evalsha(script, keys.length, ...keys, ...values);
   }
-  if (isNodeRedis(client)) {
-    return (script, isText, keys, values) =>
-      isText ? client.eval(script, { keys, arguments: values }) : client.evalSha(script, { keys, arguments: values });
-  }
-  throw new TypeError("Expected `client` to be a client of `ioredis` or of `redis`");
+  return (script, isText, keys, values) =>
+    isText ? client.eval(script, { keys, arguments: values }) : client.evalSha(script, { keys, arguments: values });
 }
 
 /** Whether its keys are spread over several servers, so that a script reaches those of one slot only. */

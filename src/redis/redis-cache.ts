@@ -1,4 +1,5 @@
 import type { CacheStore } from "../plugins/cache/cache-store.js";
+import { cacheOptionsSchema, parseRedisOptions } from "./options.js";
 
 /** What the cache needs of a client of `ioredis`: a `Redis` or a `Cluster`. */
 export interface IoredisCacheClient {
@@ -22,14 +23,13 @@ export interface RedisCacheOptions {
  * over. While it is away, requests go on without it.
  *
  * @param client - Yours, of `ioredis` or of `redis`, standalone or a cluster; connected, and closed, by you.
+ * @throws {InvalidOptionsError} it is no such client, or an option is wrong or unknown.
  */
 export function redisCache(
   client: IoredisCacheClient | NodeRedisCacheClient,
-  { prefix = "llm-switchyard" }: RedisCacheOptions = {},
+  options: RedisCacheOptions = {},
 ): CacheStore {
-  if (typeof prefix !== "string" || prefix.length === 0 || /[{}\s]/.test(prefix)) {
-    throw new TypeError("Expected `prefix` to be text without braces and white space");
-  }
+  const { prefix } = parseRedisOptions(cacheOptionsSchema, options, isIoredis(client) || isNodeRedis(client));
   const { read, write } = commandsOf(client);
   const nameOf = (key: string) => `${prefix}:cache:${key}`;
   return {
@@ -54,13 +54,10 @@ function commandsOf(client: IoredisCacheClient | NodeRedisCacheClient): Commands
       write: (name, text, ttlMs) => client.set(name, text, "PX", ttlMs),
     };
   }
-  if (isNodeRedis(client)) {
-    return {
-      read: (name, maxBytes) => client.getRange(name, 0, maxBytes),
-      write: (name, text, ttlMs) => client.set(name, text, { PX: ttlMs }),
-    };
-  }
-  throw new TypeError("Expected `client` to be a client of `ioredis` or of `redis`");
+  return {
+    read: (name, maxBytes) => client.getRange(name, 0, maxBytes),
+    write: (name, text, ttlMs) => client.set(name, text, { PX: ttlMs }),
+  };
 }
 
 function isIoredis(client: unknown): client is IoredisCacheClient {

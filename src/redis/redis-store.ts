@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from "../internal/clock.js";
 import { AgedMap } from "../stores/aged-map.js";
 import {
+  checkAdjustment,
   checkAdmit,
   checkBudgets,
   checkCooldown,
@@ -9,9 +10,10 @@ import {
   checkMost,
   checkOwner,
   checkSettlement,
-  checkTombstoneMs,
 } from "../stores/check.js";
 import {
+  type AdjustAnswer,
+  type Adjustment,
   type AdmitAnswer,
   type AdmitRequest,
   type BudgetAccount,
@@ -33,7 +35,8 @@ import {
   type Store,
   type StoreLimit,
 } from "../stores/store.js";
-import { isClusterClient, type RedisClient, type RunScript, scriptRunner } from "./client.js";
+import { isClusterClient, isRedisClient, type RedisClient, type RunScript, scriptRunner } from "./client.js";
+import { parseRedisOptions, storeOptionsSchema } from "./options.js";
 import { budgetName, budgetOfName, planOf } from "./plan.js";
 import * as scripts from "./scripts.js";
 
@@ -71,6 +74,7 @@ export interface RedisStoreInternals {
  * decision. Time is the server's. Errors of the client are passed on as they are.
  *
  * @param client - Yours, of `ioredis` or of `redis`, standalone or a cluster; connected, and closed, by you.
+ * @throws {InvalidOptionsError} it is no such client, or an option is wrong or unknown.
  */
 export function redisStore(client: RedisClient, options: RedisStoreOptions = {}): Store {
   return createRedisStore(client, options);
@@ -79,13 +83,11 @@ export function redisStore(client: RedisClient, options: RedisStoreOptions = {})
 /** Not exported by the entry point. */
 export function createRedisStore(
   client: RedisClient,
-  { prefix = "llm-switchyard", isCluster = isClusterClient(client), tombstoneMs = SETTLED_MS }: RedisStoreOptions,
+  options: RedisStoreOptions,
   internals: RedisStoreInternals = {},
 ): Store {
-  if (typeof prefix !== "string" || prefix.length === 0 || /[{}\s]/.test(prefix)) {
-    throw new TypeError("Expected `prefix` to be text without braces and white space");
-  }
-  checkTombstoneMs(tombstoneMs);
+  const parsed = parseRedisOptions(storeOptionsSchema, options, isRedisClient(client));
+  const { prefix, isCluster = isClusterClient(client), tombstoneMs = SETTLED_MS } = parsed;
   return new InRedis(scriptRunner(client), prefix, isCluster, tombstoneMs, internals);
 }
 
@@ -176,14 +178,14 @@ class InRedis implements Store {
     return { isReserved: false, retryAfterMs };
   }
 
+  async adjust(adjustments: readonly Adjustment[]): Promise<readonly AdjustAnswer[]> {
+    for (const adjustment of adjustments) checkAdjustment(adjustment);
+    return allOf(adjustments.map((adjustment) => this.#adjustOne(adjustment)));
+  }
+
   async settle(settlements: readonly Settlement[]): Promise<readonly SettlementAnswer[]> {
     for (const settlement of settlements) checkSettlement(settlement);
-    // All are sent in one turn, which makes them one pipeline; none is left behind when another fails.
-    const results = await Promise.allSettled(settlements.map((settlement) => this.#settleOne(settlement)));
-    return results.map((result) => {
-      if (result.status === "rejected") throw result.reason;
-      return result.value;
-    });
+    return allOf(settlements.map((settlement) => this.#settleOne(settlement)));
   }
 
   async extend(extension: Extension): Promise<ExtendAnswer> {
@@ -284,6 +286,21 @@ class InRedis implements Store {
     };
   }
 
+  async #adjustOne(adjustment: Adjustment): Promise<AdjustAnswer> {
+    const { id, partition, requests, tokens, costNanoUsd, note, fingerprint, deployment } = adjustment;
+    const hasHint = fingerprint !== undefined && deployment !== undefined;
+    const said = note === undefined ? "" : JSON.stringify(note);
+    const served = hasHint ? deployment : "";
+    const packed = `${this.#time}\0${requests}\0${tokens}\0${costNanoUsd}\0${said}\0${id}\0${served}\0`;
+    const fixed = hasHint ? ["r", `h:${fingerprint}`] : ["r"];
+    const [answer, names] = await this.#withAccounts(id, partition, (names) =>
+      this.#runScript(scripts.ADJUST, this.#keys(partition, [...fixed, ...names]), [packed]),
+    );
+    const numbers = numbersOf(answer);
+    if (numbers[0] !== 1) return { isAdjusted: false, budgets: [] };
+    return { isAdjusted: true, budgets: budgetsOf(numbers, budgetAccounts(names), 1) };
+  }
+
   async #settleOne(settlement: Settlement): Promise<SettlementAnswer> {
     const { id, partition, requests, tokens, costNanoUsd, fingerprint, deployment } = settlement;
     const hasHint = fingerprint !== undefined && deployment !== undefined;
@@ -300,8 +317,7 @@ class InRedis implements Store {
     if (result !== APPLIED && result !== CORRECTED) {
       return { result: result === DUPLICATE ? "duplicate" : "unknown", replacedNanoUsd: 0, budgets: [] };
     }
-    const accounts = names.map(budgetOfName).filter((account) => account !== undefined);
-    const budgets = budgetsOf(numbers, accounts, 2);
+    const budgets = budgetsOf(numbers, budgetAccounts(names), 2);
     return { result: result === APPLIED ? "applied" : "corrected", replacedNanoUsd, budgets };
   }
 
@@ -441,6 +457,15 @@ class InRedis implements Store {
   }
 }
 
+/** All were sent in one turn, which makes them one pipeline; none is left behind when another fails. */
+async function allOf<T>(answers: readonly Promise<T>[]): Promise<T[]> {
+  const results = await Promise.allSettled(answers);
+  return results.map((result) => {
+    if (result.status === "rejected") throw result.reason;
+    return result.value;
+  });
+}
+
 type ReserveAnswer =
   | {
       readonly isReserved: true;
@@ -499,6 +524,11 @@ function latest(denials: readonly Denial[]): number | undefined {
     latestMs = Math.max(latestMs, retryAfterMs);
   }
   return latestMs;
+}
+
+/** Those of a reservation's accounts that are budgets, in their order. */
+function budgetAccounts(names: readonly string[]): BudgetAccount[] {
+  return names.map(budgetOfName).filter((account) => account !== undefined);
 }
 
 function budgetsOf(numbers: readonly number[], accounts: readonly BudgetAccount[], start: number): BudgetState[] {

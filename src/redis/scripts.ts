@@ -497,6 +497,53 @@ return answer
 );
 
 /**
+ * Keys: r, the hint if there is one, the accounts. The argument: time, requests, tokens, money, note (empty: as before),
+ * id, deployment. Answers 0; or 1 and two numbers per budget. Or the names of the accounts, where they are others.
+ */
+export const ADJUST = script(
+  WINDOWS,
+  CORRECT_WINDOWS,
+  BUDGET_ACCOUNTS,
+  RECORDS,
+  WRITE_RECORDS,
+  `
+local given, requests, tokens, cost, note, id, deployment = read('sssssss', ARGV[1])
+local now = time(given)
+requests, tokens, cost = requests + 0, tokens + 0, cost + 0
+local before_accounts = deployment == '' and 1 or 2
+local value = call('HGET', KEYS[1], id)
+if not value or byte(value) == ${EXPIRED_BYTE} then return { 0 } end
+local record = read_record(value)
+if not declares(record, before_accounts + 1) then return names_of(record) end
+local answer, last = { 1 }, 1
+local values = #record > 0 and call('MGET', unpack(KEYS, before_accounts + 1))
+for index = 1, #record do
+  local charge, key = record[index], KEYS[before_accounts + index]
+  local kind, amount = charge.kind, charge.amount
+  if kind == 's' then call('ZREM', key, id)
+  elseif kind == 'b' then
+    local spent, reserved, kept = read_budget(values[index], now)
+    reserved = bounded(reserved + (cost - amount))
+    write_budget(key, spent, reserved, kept, now, charge.length)
+    charge.amount = cost
+    answer[last + 1], answer[last + 2] = spent, reserved
+    last = last + 2
+  else
+    charge.amount = kind == 't' and tokens or requests
+    if charge.amount ~= amount then
+      local window, latest = corrected(values[index], now, charge.length, charge.part, charge.amount - amount)
+      if window then write_window(key, window, latest, now, charge.length) end
+    end
+  end
+end
+if note ~= '' then record.note = note end
+call('HSET', KEYS[1], id, write_record(record))
+if deployment ~= '' then call('SET', KEYS[2], format('%d', now + ${HINT_MS}) .. ' ' .. deployment, 'PX', '${HINT_MS}') end
+return answer
+`,
+);
+
+/**
  * Keys: r, the accounts. The argument: time, tokens, money, id. Answers 1 or 0, or the
  * names of the accounts, where they are others.
  */

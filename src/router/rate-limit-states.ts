@@ -1,5 +1,5 @@
 import type { RateLimitState, RateLimitStates } from "../errors/router-error.js";
-import type { LimitStateOf } from "../limits/accounts.js";
+import type { LimitStateOf } from "../limits/asked-limits.js";
 
 /** Of several limits of a kind the one with the smallest share left: what callers are told (product: HTTP). */
 export function tightest(states: readonly LimitStateOf[]): RateLimitStates | undefined {

@@ -1,7 +1,9 @@
 import type { RouterError } from "../errors/router-error.js";
+import type { AccountUse } from "../limits/request-account.js";
 import type { RequestOutcome } from "../plugins/plugin.js";
 import { emitSettled } from "./events.js";
 import { isFromCache, type RequestState } from "./request.js";
+import { outcomeNoteOf } from "./reservation-note.js";
 import type { Runtime } from "./runtime.js";
 import { closeRetired } from "./start.js";
 
@@ -27,20 +29,21 @@ export function settle(runtime: Runtime, request: RequestState, outcome: Request
 
 /**
  * What the attempts used is booked first, then the reservation is ended: whoever finds the one without the other, because
- * this process died in between, ends it with what was booked (R27). The ledger's writer sees to it that the reservation
- * does not wait for a ledger that hangs (R12).
+ * this process died in between, ends it with what was booked (R27). Where the ledger takes long, the reservation holds
+ * what was used and no more until then (R12), and says itself what is to be booked.
  */
 function settleAccount({ ledger }: Runtime, request: RequestState): void {
   const { account, bookings, charged } = request;
-  const end = () =>
-    account?.end({
-      // A cached answer costs no tokens, but it is a request like any other.
-      isAttempted: request.attempts.length > 0 || isFromCache(request),
-      tokens: charged.tokens,
-      costNanoUsd: charged.nanoUsd,
-      deployment: request.servedBy?.deployment.id,
-    });
-  if (ledger && bookings.length > 0) ledger.write(bookings, end);
+  const use = (): AccountUse => ({
+    // A cached answer costs no tokens, but it is a request like any other.
+    isAttempted: request.attempts.length > 0 || isFromCache(request),
+    tokens: charged.tokens,
+    costNanoUsd: charged.nanoUsd,
+    deployment: request.servedBy?.deployment.id,
+  });
+  const end = () => account?.end(use());
+  const adjust = () => account?.adjust(use(), outcomeNoteOf(bookings, request.isBudgeted));
+  if (ledger && bookings.length > 0) ledger.write(bookings, end, adjust);
   else end();
 }
 
@@ -49,6 +52,7 @@ export function outcomeOf(request: RequestState, error: RouterError): Exclude<Re
   if (error.code === "cancelled") return "cancelled";
   if (request.attempts.length === 0) return "rejected";
   const isTimeOver = error.code === "deadline_exceeded" || error.code === "upstream_timeout";
-  // Something answered, and it is not given to the caller all the same: a guard's word.
-  return request.servedBy !== undefined && !isTimeOver ? "blocked" : "failed";
+  // Something answered, and it is not given to the caller all the same: a guard's word, unless the request was ended meanwhile.
+  const isEnded = isTimeOver || request.cancellation.isCancelled;
+  return request.servedBy !== undefined && !isEnded ? "blocked" : "failed";
 }

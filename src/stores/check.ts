@@ -1,4 +1,5 @@
 import {
+  type Adjustment,
   type AdmitRequest,
   type BudgetAccount,
   type DeploymentRequest,
@@ -16,6 +17,8 @@ import {
 
 const MAX_TEXT = 512;
 const MAX_NOTE = 2_048;
+/** What was used may take more words than what was asked for. */
+const MAX_ADJUSTED_NOTE = 8_192;
 const MAX_LIMITS = 64;
 const MAX_CANDIDATES = 4;
 /** A window of a year has parts of a month: more is a budget. */
@@ -50,6 +53,11 @@ export function checkSettlement(settlement: Settlement): void {
   checkAmount(settlement.costNanoUsd, "costNanoUsd");
   if (settlement.fingerprint !== undefined) checkText(settlement.fingerprint, "fingerprint");
   if (settlement.deployment !== undefined) checkText(settlement.deployment, "deployment");
+}
+
+export function checkAdjustment(adjustment: Adjustment): void {
+  checkSettlement(adjustment);
+  checkNote(adjustment.note, MAX_ADJUSTED_NOTE);
 }
 
 export function checkExtension(extension: Extension): void {
@@ -91,8 +99,12 @@ function checkReserving({ id, partition, owner, lifetimeMs, note }: Reserving): 
   checkText(partition, "partition");
   checkText(owner, "owner");
   checkAmount(lifetimeMs, "lifetimeMs");
-  if (note !== undefined && (typeof note !== "string" || note.length > MAX_NOTE)) {
-    throw new RangeError(`Expected \`note\` to be at most ${MAX_NOTE} characters`);
+  checkNote(note, MAX_NOTE);
+}
+
+function checkNote(note: string | undefined, most: number): void {
+  if (note !== undefined && (typeof note !== "string" || note.length > most)) {
+    throw new RangeError(`Expected \`note\` to be at most ${most} characters`);
   }
 }
 
@@ -136,8 +148,15 @@ function checkText(value: string, name: string): void {
   }
 }
 
-/** A loop: several times faster than a pattern, on the path of each decision. */
+/** Nearly every text. */
+const PLAIN = /^[ -~]*$/;
+
+/**
+ * On the path of each decision: a pattern for the usual text, because loops over characters are several times slower as soon as
+ * some library extends `String`, as `ioredis` does; and a loop for the others.
+ */
 function isPrintable(value: string): boolean {
+  if (PLAIN.test(value)) return true;
   for (let at = 0; at < value.length; at++) {
     const code = value.charCodeAt(at);
     if (code < 0x20 || code === 0x7f) return false;

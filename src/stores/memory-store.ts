@@ -1,6 +1,7 @@
 import type { Clock } from "../internal/clock.js";
 import { AgedMap } from "./aged-map.js";
 import {
+  checkAdjustment,
   checkAdmit,
   checkBudgets,
   checkCooldown,
@@ -12,6 +13,8 @@ import {
   checkTombstoneMs,
 } from "./check.js";
 import {
+  type AdjustAnswer,
+  type Adjustment,
   type AdmitAnswer,
   type AdmitRequest,
   type BudgetAccount,
@@ -53,7 +56,10 @@ export interface MemoryStoreOptions {
   readonly clock: Clock;
   /** Most ended reservations that are remembered; beyond it the oldest are forgotten. @default 100000 */
   readonly maxTombstones?: number | undefined;
-  /** How long a settled reservation is remembered; one that had expired is for 24 h. Milliseconds. @default 900000 */
+  /**
+   * How long a settled reservation is remembered; one that had expired is for 24 h. Milliseconds; with 0, whoever reserves
+   * must not settle twice. @default 900000
+   */
   readonly tombstoneMs?: number | undefined;
   /** Most fingerprints whose deployment is remembered. @default 10000 */
   readonly maxHints?: number | undefined;
@@ -63,6 +69,7 @@ export interface MemoryStoreOptions {
 export interface MemoryStore extends Store {
   admit(request: AdmitRequest): AdmitAnswer;
   reserveDeployment(request: DeploymentRequest): DeploymentAnswer;
+  adjust(adjustments: readonly Adjustment[]): readonly AdjustAnswer[];
   settle(settlements: readonly Settlement[]): readonly SettlementAnswer[];
   extend(extension: Extension): ExtendAnswer;
   heartbeat(owner: string): HeartbeatAnswer;
@@ -145,7 +152,7 @@ interface Charge {
   account: Account;
   /** As it was asked for; of several for one account, the strictest in each respect. */
   limit: StoreLimit;
-  /** What is reserved, extensions included. */
+  /** What is reserved: with extensions, or as it was adjusted. */
   amount: number;
   /** Of a window: which part was charged. */
   part: number;
@@ -163,7 +170,7 @@ interface Reservation {
   readonly owner: string;
   readonly createdMs: number;
   readonly deadlineMs: number;
-  readonly note: string;
+  note: string;
   readonly charges: readonly Charge[];
 }
 
@@ -256,6 +263,12 @@ class InMemory implements MemoryStore {
       retryAfterMs.push(latest(denials));
     }
     return { isReserved: false, retryAfterMs };
+  }
+
+  adjust(adjustments: readonly Adjustment[]): readonly AdjustAnswer[] {
+    for (const adjustment of adjustments) checkAdjustment(adjustment);
+    const now = this.#now();
+    return adjustments.map((adjustment) => this.#adjustOne(adjustment, now));
   }
 
   settle(settlements: readonly Settlement[]): readonly SettlementAnswer[] {
@@ -452,6 +465,29 @@ class InMemory implements MemoryStore {
     if (this.#expired.size > this.#maxTombstones) this.#expired.deleteOldest();
   }
 
+  #adjustOne(adjustment: Adjustment, now: number): AdjustAnswer {
+    const { id, partition, requests, tokens, costNanoUsd, note } = adjustment;
+    const reservation = this.#open.get(id);
+    if (reservation?.partition !== partition) return { isAdjusted: false, budgets: [] };
+    const budgets: BudgetState[] = [];
+    for (const charge of reservation.charges) {
+      charge.account = this.#revived(charge.account);
+      const { account, amount } = charge;
+      if (account.kind === "slots") account.held.delete(id);
+      else if (account.kind === "window") {
+        charge.amount = account.dimension === "tokens" ? tokens : requests;
+        correctWindow(account.window, now, account.partMs, charge.part, charge.amount - amount);
+      } else {
+        charge.amount = costNanoUsd;
+        changeBudget(account, now, charge.limit, 0, costNanoUsd - amount);
+        budgets.push(budgetState(account));
+      }
+    }
+    if (note !== undefined) reservation.note = note;
+    this.#rememberServed(adjustment, now);
+    return { isAdjusted: true, budgets };
+  }
+
   #settleOne(settlement: Settlement, now: number): SettlementAnswer {
     const { id } = settlement;
     const expired = this.#expired.get(id);
@@ -479,13 +515,12 @@ class InMemory implements MemoryStore {
     this.#open.delete(id);
     this.#expired.delete(id);
     // One that expired was booked by others: whoever made it is to learn that, however late.
-    const untilMs = now + (expired ? TOMBSTONE_MS : this.#tombstoneMs);
-    this.#tombstones.set(id, { partition: settlement.partition, untilMs });
-    this.#forgetOldEnds(now);
-    const { fingerprint, deployment } = settlement;
-    if (fingerprint !== undefined && deployment !== undefined) {
-      this.#remember(reservation.partition, fingerprint, deployment, now);
+    const rememberedMs = expired ? TOMBSTONE_MS : this.#tombstoneMs;
+    if (rememberedMs > 0) {
+      this.#tombstones.set(id, { partition: settlement.partition, untilMs: now + rememberedMs });
     }
+    this.#forgetOldEnds(now);
+    this.#rememberServed(settlement, now);
     if (!expired) return { result: "applied", replacedNanoUsd: 0, budgets };
     return { result: "corrected", replacedNanoUsd: expired.answer.costNanoUsd, budgets };
   }
@@ -506,7 +541,8 @@ class InMemory implements MemoryStore {
     return hint && hint.untilMs > now ? hint.deployment : undefined;
   }
 
-  #remember(partition: string, fingerprint: string, deployment: string, now: number): void {
+  #rememberServed({ partition, fingerprint, deployment }: Settlement, now: number): void {
+    if (fingerprint === undefined || deployment === undefined) return;
     this.#hints.set(`${partition}\n${fingerprint}`, { deployment, untilMs: now + HINT_MS });
     if (this.#hints.size > this.#maxHints) this.#hints.deleteOldest();
   }

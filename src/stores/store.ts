@@ -18,6 +18,13 @@ export interface Store {
   admit(request: AdmitRequest): MaybePromise<AdmitAnswer>;
   /** Reserves the limits of the first of some deployments that has room. The reservation is the attempt's own. */
   reserveDeployment(request: DeploymentRequest): MaybePromise<DeploymentAnswer>;
+  /**
+   * What requests used is known, and not booked yet: makes their reservations exactly as large, whatever the limits say,
+   * and frees their slots. They stay open, to be ended by {@link settle}; where nobody comes to it, they expire as any
+   * other does, and are charged what was really used. As often as one likes: the latest use counts. The answers are in
+   * the order of the adjustments.
+   */
+  adjust(adjustments: readonly Adjustment[]): MaybePromise<readonly AdjustAnswer[]>;
   /** Ends reservations: each once, whoever asks how often. The answers are in the order of the settlements. */
   settle(settlements: readonly Settlement[]): MaybePromise<readonly SettlementAnswer[]>;
   /** Makes a reservation larger, in all of its limits or in none. */
@@ -190,6 +197,19 @@ export interface Settlement {
   readonly deployment?: string | undefined;
 }
 
+/** What a request used so far as anybody will ever know, while its reservation stays open. */
+export interface Adjustment extends Settlement {
+  /** What {@link Store.sweep} is to say of it from now on, at most 8,192 characters; absent: what it would have said. */
+  readonly note?: string | undefined;
+}
+
+export interface AdjustAnswer {
+  /** `false`: nothing has changed, for it is not open (it has ended or expired), or nobody knows it. */
+  readonly isAdjusted: boolean;
+  /** Its budgets after it, in the order of the reservation's. Empty where nothing has changed. */
+  readonly budgets: readonly BudgetState[];
+}
+
 export interface SettlementAnswer {
   /**
    * `applied`: the reservation is ended. `corrected`: it had expired, and its estimated charge is replaced.
@@ -227,7 +247,7 @@ export interface ExpiredReservation {
   /** The largest of its reserved amounts in each dimension: what it was charged. */
   readonly tokens: number;
   readonly costNanoUsd: number;
-  /** As it was given with the reservation; empty without one. */
+  /** As it was given with the reservation, or with its latest adjustment; empty without one. */
   readonly note: string;
 }
 

@@ -250,7 +250,11 @@ export function describeLedger(name: string, makeLedgers: () => Promise<LedgersU
         anEntry({ requestId: "gone", attempt: 0, kind: "abandoned" }),
         anEntry({ requestId: "before", attempt: 1 }),
       ]);
+      expect(await ledger.uncorrected(10)).toEqual([]);
+      // Somebody looked, the usage was booked, and what was supposed was booked after it: it is as wrong.
       await ledger.append([anEntry({ requestId: "before", attempt: 0, kind: "abandoned" })]);
+      expect(names(await ledger.uncorrected(10))).toEqual(["before/0/abandoned"]);
+      await ledger.append([anEntry({ requestId: "before", attempt: 0, kind: "correction", costNanoUsd: -1_000 })]);
       expect(await ledger.uncorrected(10)).toEqual([]);
       await ledger.append([anEntry({ requestId: "late", attempt: 1 }), anEntry({ requestId: "late", attempt: 2 })]);
       expect(names(await ledger.uncorrected(10))).toEqual(["late/0/abandoned"]);
@@ -269,7 +273,7 @@ export function describeLedger(name: string, makeLedgers: () => Promise<LedgersU
       ]);
       expect(await ledger.uncorrected(10)).toEqual([]);
       const { totals } = await ledger.report();
-      expect(totals).toMatchObject({ costNanoUsd: 5_000n, estimatedNanoUsd: 0n, attempts: 6 });
+      expect(totals).toMatchObject({ costNanoUsd: 4_000n, estimatedNanoUsd: 0n, attempts: 6 });
     });
 
     it("refuses questions that are none, and names the field", async () => {

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { createMemoryStore } from "../../src/stores/memory-store.js";
 import {
+  type Adjustment,
   type AdmitAnswer,
   type AdmitRequest,
   type BudgetLimit,
@@ -26,8 +27,10 @@ export interface StoreTime {
 export type MakeStore = (time: StoreTime) => MaybePromise<{ store: Store; close?: () => MaybePromise<void> }>;
 
 export interface DescribeStoreOptions {
-  /** Histories per property. @default 60 */
+  /** Histories per property. @default 200 */
   readonly runs?: number | undefined;
+  /** How many steps the longest history has: fewer where each is a round trip. @default 80 */
+  readonly longest?: number | undefined;
   /** How long the store remembers what was settled. @default 24 h */
   readonly tombstoneMs?: number | undefined;
 }
@@ -65,7 +68,7 @@ export const budget = (limitNanoUsd: number, amountNanoUsd: number, rest: Partia
 export function describeStore(
   name: string,
   makeStore: MakeStore,
-  { runs = 60, tombstoneMs = TOMBSTONE_MS }: DescribeStoreOptions = {},
+  { runs = 200, longest = 80, tombstoneMs = TOMBSTONE_MS }: DescribeStoreOptions = {},
 ): void {
   describe(name, () => {
     const closers: (() => MaybePromise<void>)[] = [];
@@ -96,6 +99,11 @@ export function describeStore(
         settle: async (id: string, use: Partial<Settlement> = {}) => {
           const settlement = { id, partition: "tenant", requests: 0, tokens: 0, costNanoUsd: 0, ...use };
           const [answer] = await store.settle([settlement]);
+          return answer;
+        },
+        adjust: async (id: string, use: Partial<Adjustment> = {}) => {
+          const adjustment = { id, partition: "tenant", requests: 0, tokens: 0, costNanoUsd: 0, ...use };
+          const [answer] = await store.adjust([adjustment]);
           return answer;
         },
         spent: async (key = "budget", period = "2027-01", partition = "tenant") => {
@@ -442,6 +450,133 @@ export function describeStore(
       });
     });
 
+    describe("adjustments", () => {
+      it("R12: hold no more than what was used, and no slot, until the reservation is settled", async () => {
+        const { admit, adjust, settle, spent, time } = await open();
+        const limits = [tpm(100, 60), rpm(5), slots(1), budget(100, 90)];
+        const { id } = await admit(limits);
+        time.now += PART;
+        expect(await adjust(id, { requests: 1, tokens: 20, costNanoUsd: 30 })).toEqual({
+          isAdjusted: true,
+          budgets: [{ key: "budget", period: "2027-01", spentNanoUsd: 0, reservedNanoUsd: 30 }],
+        });
+        expect(await spent()).toEqual([0, 30]);
+        expect(await admit([tpm(100, 0), rpm(5, { amount: 0 }), slots(1), budget(100, 0)])).toMatchObject({
+          states: [{ remaining: 80 }, { remaining: 4 }, { remaining: 0 }, { remaining: 70 }],
+        });
+        expect(await settle(id, { requests: 1, tokens: 20, costNanoUsd: 30 })).toEqual({
+          result: "applied",
+          replacedNanoUsd: 0,
+          budgets: [{ key: "budget", period: "2027-01", spentNanoUsd: 30, reservedNanoUsd: 0 }],
+        });
+        expect(await admit([tpm(100, 0), rpm(5, { amount: 0 })])).toMatchObject({
+          states: [{ remaining: 80 }, { remaining: 4 }],
+        });
+      });
+
+      it("hold more than was reserved, and more than the limits, where more was used; and count in soft budgets", async () => {
+        const { admit, adjust, settle, spent } = await open();
+        const soft = budget(Number.POSITIVE_INFINITY, 0, { key: "soft" });
+        const { id } = await admit([tpm(100, 60), budget(100, 90), soft]);
+        await adjust(id, { requests: 1, tokens: 250, costNanoUsd: 170 });
+        expect([await spent(), await spent("soft")]).toEqual([
+          [0, 170],
+          [0, 170],
+        ]);
+        expect((await admit([tpm(249, 0)])).isAdmitted).toBe(false);
+        expect((await admit([budget(169, 0)])).isAdmitted).toBe(false);
+        await settle(id, { requests: 1, tokens: 50, costNanoUsd: 50 });
+        expect([await spent(), await spent("soft")]).toEqual([
+          [50, 0],
+          [50, 0],
+        ]);
+        expect(await admit([tpm(100, 0)])).toMatchObject({ states: [{ remaining: 50 }] });
+      });
+
+      it("R13: come to the same however often they are replayed; of several the last counts, also in one batch", async () => {
+        const { admit, adjust, spent, store } = await open();
+        const { id } = await admit([budget(100, 90), rpm(5)]);
+        const use = { id, partition: "tenant", requests: 1, tokens: 0, costNanoUsd: 30 };
+        for (let time = 0; time < 3; time++) expect(await adjust(id, use)).toMatchObject({ isAdjusted: true });
+        expect(await spent()).toEqual([0, 30]);
+        const answers = await store.adjust([use, { ...use, id: "stranger" }, { ...use, costNanoUsd: 12 }]);
+        expect(answers.map(({ isAdjusted }) => isAdjusted)).toEqual([true, false, true]);
+        expect(answers.map(({ budgets }) => budgets[0]?.reservedNanoUsd)).toEqual([30, undefined, 12]);
+        expect(await spent()).toEqual([0, 12]);
+        expect(await store.adjust([])).toEqual([]);
+      });
+
+      it("change nothing that has ended, that has expired, or that lies in another partition", async () => {
+        const { admit, adjust, settle, spent, store, time } = await open();
+        const nothing = { isAdjusted: false, budgets: [] };
+        const settled = await admit([budget(100, 10)]);
+        await settle(settled.id, { requests: 1, costNanoUsd: 4 });
+        expect(await adjust(settled.id, { requests: 1, costNanoUsd: 9 })).toEqual(nothing);
+        const expired = await admit([budget(100, 50)]);
+        expect(await adjust(expired.id, { partition: "other", costNanoUsd: 9 })).toEqual(nothing);
+        time.now += OWNER_LIFETIME_MS;
+        await store.sweep(100);
+        expect(await adjust(expired.id, { requests: 1, costNanoUsd: 9, note: "too late" })).toEqual(nothing);
+        expect(await store.sweep(100)).toMatchObject([{ id: expired.id, costNanoUsd: 50, note: "" }]);
+        expect(await spent()).toEqual([54, 0]);
+        // What comes after that corrects it.
+        expect(await settle(expired.id, { requests: 1, costNanoUsd: 9 })).toMatchObject({ result: "corrected" });
+        expect(await spent()).toEqual([13, 0]);
+      });
+
+      it("R27: are what a dead process is charged, and what is said of it", async () => {
+        const { admit, adjust, settle, spent, store, time } = await open();
+        const limits = [tpm(100, 60), slots(1), budget(100, 90)];
+        const named = await admit(limits, { note: "asked" });
+        await adjust(named.id, { requests: 1, tokens: 7, costNanoUsd: 11, note: 'used \u0000 "7" \n 漢' });
+        await adjust(named.id, { requests: 1, tokens: 8, costNanoUsd: 12 });
+        const plain = await admit([budget(100, 20)], { note: "asked" });
+        await adjust(plain.id, { requests: 1, tokens: 5, costNanoUsd: 5 });
+        time.now += OWNER_LIFETIME_MS;
+        const swept = [...(await store.sweep(100))].sort((one, other) => other.costNanoUsd - one.costNanoUsd);
+        expect(swept).toMatchObject([
+          { id: named.id, tokens: 8, costNanoUsd: 12, note: 'used \u0000 "7" \n 漢' },
+          { id: plain.id, tokens: 0, costNanoUsd: 5, note: "asked" },
+        ]);
+        expect(await spent()).toEqual([17, 0]);
+        expect(await settle(named.id, { requests: 1, tokens: 8, costNanoUsd: 12 })).toMatchObject({
+          result: "corrected",
+          replacedNanoUsd: 12,
+        });
+        expect(await spent()).toEqual([17, 0]);
+      });
+
+      it("leave what has left the window alone, and do not free a slot that somebody else has taken since", async () => {
+        const { admit, adjust, time } = await open();
+        const old = await admit([tpm(100, 10), slots(1)], { lifetimeMs: 10 * MINUTE });
+        time.now += 13 * PART;
+        await admit([tpm(100, 50)]);
+        await adjust(old.id, { requests: 1, tokens: 90 });
+        expect(await admit([tpm(100, 0)])).toMatchObject({ states: [{ remaining: 50 }] });
+        expect((await admit([slots(1)])).isAdmitted).toBe(true);
+        await adjust(old.id, { requests: 1, tokens: 90 });
+        expect((await admit([slots(1)])).isAdmitted).toBe(false);
+      });
+
+      it("remember which deployment served a fingerprint", async () => {
+        const { admit, adjust } = await open();
+        const { id } = await admit([rpm(9)]);
+        await adjust(id, { requests: 1, fingerprint: "f", deployment: "d" });
+        expect(await admit([rpm(9)], { fingerprint: "f" })).toMatchObject({ hint: "d" });
+      });
+
+      it("refuse what is no amount and no note, and take notes of 8,192 characters", async () => {
+        const { admit, adjust, store, time } = await open();
+        const { id } = await admit([rpm(9)]);
+        await expect(adjust(id, { tokens: -1 })).rejects.toThrow(RangeError);
+        await expect(adjust(id, { note: "x".repeat(8_193) })).rejects.toThrow(RangeError);
+        const note = "漢".repeat(8_192);
+        expect(await adjust(id, { requests: 1, note })).toMatchObject({ isAdjusted: true });
+        time.now += OWNER_LIFETIME_MS;
+        expect(await store.sweep(100)).toMatchObject([{ id, note }]);
+      });
+    });
+
     describe("sweeps", () => {
       it("R27: charge what a dead process had reserved, and list it until it is settled", async () => {
         const { admit, settle, spent, store, time } = await open();
@@ -653,7 +788,7 @@ export function describeStore(
       timeout: 120_000,
     }, async () => {
       await fc.assert(
-        fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60 }), async (steps) => {
+        fc.asyncProperty(histories(step, longest), async (steps) => {
           const time = { now: START };
           const { store } = await open(time);
           const memory = createMemoryStore({ clock: clockOf(time), tombstoneMs });
@@ -673,7 +808,7 @@ export function describeStore(
       timeout: 120_000,
     }, async () => {
       await fc.assert(
-        fc.asyncProperty(fc.array(plainStep, { minLength: 20, maxLength: 80 }), async (steps) => {
+        fc.asyncProperty(histories(plainStep, longest), async (steps) => {
           const { store, time } = await open();
           await checkAgainstList(store, time, steps);
         }),
@@ -682,6 +817,9 @@ export function describeStore(
     });
   });
 }
+
+const histories = <Kind>(step: fc.Arbitrary<Kind>, longest: number) =>
+  fc.array(step, { minLength: Math.floor(longest / 4), maxLength: longest });
 
 function retryOf(answer: AdmitAnswer): number | undefined {
   return answer.isAdmitted ? undefined : answer.denials[0]?.retryAfterMs;
@@ -701,7 +839,7 @@ type Step =
   | { name: "advance"; ms: number }
   | { name: "admit"; limits: StoreLimit[]; owner: string; lifetimeMs: number; fingerprint: string | undefined }
   | { name: "reserveDeployment"; candidates: StoreLimit[][]; owner: string }
-  | { name: "settle"; which: number[]; use: number; deployment: string | undefined }
+  | { name: "settle" | "adjust"; which: number[]; use: number; deployment: string | undefined }
   | { name: "extend"; which: number; tokens: number; cost: number }
   | { name: "heartbeat"; owner: string }
   | { name: "sweep" }
@@ -765,6 +903,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   {
+    weight: 3,
+    arbitrary: fc.record({
+      name: fc.constant("adjust" as const),
+      which: fc.array(fc.nat(40), { maxLength: 3 }),
+      use: fc.integer({ min: 0, max: 90 }),
+      deployment: fc.option(fc.constantFrom("d1", "d2"), { nil: undefined }),
+    }),
+  },
+  {
     weight: 2,
     arbitrary: fc.record({ name: fc.constant("extend" as const), which: fc.nat(40), tokens: amount, cost: amount }),
   },
@@ -812,17 +959,19 @@ async function perform(store: Store, step: Step, ids: string[]): Promise<unknown
       return store.reserveDeployment({ id, owner: step.owner, partition: "group", lifetimeMs: 50_000, candidates });
     }
     case "settle":
-      return store.settle(
-        step.which.map((which) => ({
-          id: `id-${which}`,
-          partition: ids[which] ?? "tenant",
-          requests: step.use > 0 ? 1 : 0,
-          tokens: step.use,
-          costNanoUsd: step.use,
-          fingerprint: "x",
-          deployment: step.deployment,
-        })),
-      );
+    case "adjust": {
+      const uses = step.which.map((which) => ({
+        id: `id-${which}`,
+        partition: ids[which] ?? "tenant",
+        requests: step.use > 0 ? 1 : 0,
+        tokens: step.use,
+        costNanoUsd: step.use,
+        fingerprint: "x",
+        deployment: step.deployment,
+      }));
+      if (step.name === "settle") return store.settle(uses);
+      return store.adjust(uses.map((use) => ({ ...use, note: step.use % 2 === 0 ? undefined : `used ${step.use}` })));
+    }
     case "extend":
       return store.extend({
         id: `id-${step.which}`,
@@ -856,7 +1005,7 @@ async function remains(store: Store, time: StoreTime): Promise<unknown> {
 
 type PlainStep =
   | { name: "admit"; tokens: number; cost: number; isAbandoned: boolean }
-  | { name: "settle"; which: number; part: number }
+  | { name: "settle" | "adjust"; which: number; part: number }
   | { name: "advance"; ms: number };
 
 const plainStep: fc.Arbitrary<PlainStep> = fc.oneof(
@@ -872,7 +1021,7 @@ const plainStep: fc.Arbitrary<PlainStep> = fc.oneof(
   {
     weight: 3,
     arbitrary: fc.record({
-      name: fc.constant("settle" as const),
+      name: fc.constantFrom("settle" as const, "adjust" as const),
       which: fc.nat(30),
       part: fc.integer({ min: 0, max: 4 }),
     }),
@@ -886,7 +1035,9 @@ const plainStep: fc.Arbitrary<PlainStep> = fc.oneof(
 interface Listed {
   readonly id: string;
   readonly at: number;
-  readonly reserved: { readonly tokens: number; readonly cost: number };
+  /** Or what was used, once that was said. */
+  reserved: { readonly tokens: number; readonly cost: number };
+  holdsSlot: boolean;
   /** What was really used, whenever that came to light; `undefined`: abandoned so far. */
   actual: { readonly tokens: number; readonly cost: number } | undefined;
   end: "open" | "settled" | "expired" | "corrected";
@@ -931,6 +1082,12 @@ async function checkAgainstList(store: Store, time: StoreTime, steps: readonly P
         .sort(),
     );
   };
+  const agrees = async () => {
+    const [state] = await store.budgets("tenant", [{ key: "budget", period: "2027-01" }]);
+    const { spent, reserved } = money();
+    expect([state?.spentNanoUsd, state?.reservedNanoUsd]).toEqual([spent, reserved]);
+    expect(spent + reserved).toBeLessThanOrEqual(budgetLimit);
+  };
   for (const each of steps) {
     if (each.name === "advance") {
       time.now += each.ms;
@@ -950,7 +1107,7 @@ async function checkAgainstList(store: Store, time: StoreTime, steps: readonly P
         used(false, () => 1),
         used(false, ({ tokensInWindow }) => tokensInWindow),
         used(true, ({ tokensInWindow }) => tokensInWindow),
-        list.filter(({ end }) => end === "open").length,
+        list.filter(({ end, holdsSlot }) => end === "open" && holdsSlot).length,
         spent + reserved,
       ];
       const most = [rpmLimit, tpmLimit, strictLimit, slotLimit, budgetLimit];
@@ -965,6 +1122,7 @@ async function checkAgainstList(store: Store, time: StoreTime, steps: readonly P
           id,
           at: time.now,
           reserved: { tokens, cost },
+          holdsSlot: true,
           actual: undefined,
           end: "open",
           tokensInWindow: tokens,
@@ -978,9 +1136,24 @@ async function checkAgainstList(store: Store, time: StoreTime, steps: readonly P
         tokens: Math.floor((reserved.tokens * each.part) / 4),
         cost: Math.floor((reserved.cost * each.part) / 4),
       };
-      const [answer] = await store.settle([
-        { id: listed.id, partition: "tenant", requests: 1, tokens: actual.tokens, costNanoUsd: actual.cost },
-      ]);
+      const use = {
+        id: listed.id,
+        partition: "tenant",
+        requests: 1,
+        tokens: actual.tokens,
+        costNanoUsd: actual.cost,
+      };
+      if (each.name === "adjust") {
+        const [answer] = await store.adjust([use]);
+        expect(answer?.isAdjusted).toBe(listed.end === "open");
+        if (listed.end !== "open") continue;
+        listed.reserved = actual;
+        listed.holdsSlot = false;
+        if (partOf(time.now) - partOf(listed.at) <= 12) listed.tokensInWindow = actual.tokens;
+        await agrees();
+        continue;
+      }
+      const [answer] = await store.settle([use]);
       const expected = { open: "applied", expired: "corrected", settled: "duplicate", corrected: "duplicate" } as const;
       expect(answer?.result).toBe(expected[listed.end]);
       if (listed.end !== "open" && listed.end !== "expired") continue;
@@ -988,10 +1161,7 @@ async function checkAgainstList(store: Store, time: StoreTime, steps: readonly P
       listed.actual = actual;
       if (partOf(time.now) - partOf(listed.at) <= 12) listed.tokensInWindow = actual.tokens;
     }
-    const [state] = await store.budgets("tenant", [{ key: "budget", period: "2027-01" }]);
-    const { spent, reserved } = money();
-    expect([state?.spentNanoUsd, state?.reservedNanoUsd]).toEqual([spent, reserved]);
-    expect(spent + reserved).toBeLessThanOrEqual(budgetLimit);
+    await agrees();
   }
   // What was really used in any window: of 11/12 of a minute, and of a whole one where the limit is strict.
   for (const { at } of list) {

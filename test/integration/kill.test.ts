@@ -17,12 +17,13 @@ describeWithRedis("processes that are killed", () => {
 
     it("F12, R27: lose no settlement, double none, and what they held comes back", async () => {
       const report = await killRuns(
-        { perPoint: 1, atRandom: 2, areBudgetsApart: false, seed: 1, atOnce: 3 },
+        { perPoint: 1, atRandom: 2, slowAtRandom: 2, areBudgetsApart: false, seed: 1, atOnce: 3 },
         redis,
         server,
       );
       expect(report.problems).toEqual([]);
-      expect(report.killed).toBeGreaterThanOrEqual(13);
+      // At each point of both lists; those at random may come too late.
+      expect(report.killed).toBeGreaterThanOrEqual(21);
     }, 300_000);
   });
 });

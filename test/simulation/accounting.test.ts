@@ -96,7 +96,7 @@ async function run(seed: number): Promise<void> {
   }));
   const deploymentLimitUsd = chance(0.4) ? (100 + Math.floor(random.next() * 1_000)) / 1_000_000 : undefined;
   const fallbacks = chance(0.5) ? { onError: ["other"], onBudget: ["other"] } : [];
-  const routers: AnyRouter<RouterOptions>[] = Array.from({ length: isRemote ? 2 : 1 }, () => {
+  const routers: AnyRouter[] = Array.from({ length: isRemote ? 2 : 1 }, () => {
     const options: RouterOptions = {
       clock,
       random,
@@ -121,7 +121,7 @@ async function run(seed: number): Promise<void> {
         ],
       },
     };
-    return new Router<RouterOptions>(options);
+    return new Router<string>(options);
   });
 
   const budgets = () =>

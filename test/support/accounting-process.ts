@@ -22,7 +22,7 @@ import type { Exchange, Transport } from "../../src/transport/transport.js";
 
 /** Where a process kills itself: before a call, when it has been sent, or when it is answered. */
 export type KillPoint =
-  | `${"store" | "budgetStore"}.${"admit" | "settle" | "heartbeat" | "extend"}:${"before" | "sent" | "answered"}`
+  | `${"store" | "budgetStore"}.${"admit" | "adjust" | "settle" | "heartbeat" | "extend"}:${"before" | "sent" | "answered"}`
   | `ledger.append:${"before" | "sent" | "answered"}`
   | `upstream.call:${"before" | "sent" | "answered"}`
   | "upstream.read:answered";
@@ -45,6 +45,8 @@ export interface ProcessOrders {
   readonly speed: number;
   readonly epochMs: number;
   readonly storeTimeoutMs: number;
+  /** How long each append of the ledger takes, at least and at most, before it is done or after it; requests then take their time, too. */
+  readonly ledgerMs?: readonly [least: number, most: number] | undefined;
   readonly killAt?: { readonly point: KillPoint; readonly count: number } | undefined;
   readonly killAfterMs?: number | undefined;
   /** In the end it waits for other orders, or to be told to go. */
@@ -67,15 +69,13 @@ export function fastClock(speed: number, epochMs: number): Clock {
   return clock;
 }
 
+/** Between two requests of a process whose ledger is slow: they come while it is. */
+const MOST_PAUSE_MS = 800;
+
 export const TEST_PRICE = { input: 1, output: 1 };
 
 /** A router as {@link ProcessOrders} say, and what is to be closed after it. */
-export function routerOf(
-  orders: ProcessOrders,
-  kill: (point: KillPoint) => void,
-  transport: Transport,
-  onWarning: (message: string) => void = () => {},
-) {
+export function routerOf(orders: ProcessOrders, kill: (point: KillPoint) => void, transport: Transport) {
   const { redisUrl, prefix, postgresUrl, schema = "switchyard", organization, allowance, speed, epochMs } = orders;
   const clock = fastClock(speed, epochMs);
   const redis = new Redis(redisUrl, { maxRetriesPerRequest: 1 });
@@ -91,9 +91,9 @@ export function routerOf(
     transport: killing(transport, kill),
     store: killingStore(limits, "store", kill),
     storeTimeoutMs: orders.storeTimeoutMs,
-    plugins: [{ name: "warnings", onWarning: ({ message }) => onWarning(message) }],
+    plugins: [{ name: "warnings", onWarning: () => {} }], // stores and ledgers at fault are what is tested
     ...(budgets && { budgetStore: killingStore(budgets, "budgetStore", kill) }),
-    ...(database && { ledger: killingLedger(postgresLedger(database), kill) }),
+    ...(database && { ledger: killingLedger(slowLedger(postgresLedger(database), orders), kill) }),
     directory: createDirectory({ clock, organizations: { [organization]: allowance } }),
     models: {
       chat: {
@@ -116,7 +116,7 @@ export function routerOf(
       },
     },
   };
-  const router = new Router<RouterOptions>(options);
+  const router = new Router<string>(options);
   const close = async () => {
     await router.close({ drainMs: 0 });
     redis.disconnect();
@@ -130,9 +130,7 @@ function killingStore(store: Store, name: "store" | "budgetStore", kill: (point:
     get(target, property) {
       const member: unknown = Reflect.get(target, property, target);
       if (typeof member !== "function") return member;
-      if (property !== "admit" && property !== "settle" && property !== "heartbeat" && property !== "extend") {
-        return member.bind(target);
-      }
+      if (!isNamed(property)) return member.bind(target);
       return async (...values: unknown[]) => {
         kill(`${name}.${property}:before`);
         const answer = member.apply(target, values) as Promise<unknown>;
@@ -143,6 +141,29 @@ function killingStore(store: Store, name: "store" | "budgetStore", kill: (point:
       };
     },
   });
+}
+
+const NAMED = ["admit", "adjust", "settle", "heartbeat", "extend"] as const;
+
+function isNamed(property: string | symbol): property is (typeof NAMED)[number] {
+  return NAMED.some((name) => name === property);
+}
+
+/** Books at once, and says so late, or books late. */
+function slowLedger(ledger: Ledger, { ledgerMs, seed }: ProcessOrders): Ledger {
+  if (ledgerMs === undefined) return ledger;
+  const [least, most] = ledgerMs;
+  const random = seededRandom(seed + 1);
+  return {
+    ...ledger,
+    async append(entries) {
+      const waitMs = least + random.next() * (most - least);
+      const isLate = random.next() < 0.5;
+      if (isLate) await sleep(waitMs);
+      await ledger.append(entries);
+      if (!isLate) await sleep(waitMs);
+    },
+  };
 }
 
 function killingLedger(ledger: Ledger, kill: (point: KillPoint) => void): Ledger {
@@ -239,9 +260,7 @@ async function main(orders: ProcessOrders): Promise<void> {
     if (sent + over === orders.requests) report();
   });
   const transport = orders.upstreamUrl === undefined ? waiting : defaultTransport();
-  const { router, close } = routerOf(orders, kill, transport, (message) => {
-    if (/^The ledger .* does not answer/.test(message)) process.send?.({ isLedgerSlow: true });
-  });
+  const { router, close } = routerOf(orders, kill, transport);
   const random = seededRandom(orders.seed);
 
   const one = async (at: number): Promise<void> => {
@@ -276,7 +295,10 @@ async function main(orders: ProcessOrders): Promise<void> {
     if (orders.killAfterMs !== undefined) setTimeout(() => process.kill(process.pid, "SIGKILL"), orders.killAfterMs);
     let next = 0;
     const work = async () => {
-      while (next < orders.requests) await one(next++);
+      while (next < orders.requests) {
+        await one(next++);
+        if (orders.ledgerMs) await sleep(random.next() * MOST_PAUSE_MS);
+      }
     };
     await Promise.all(Array.from({ length: orders.concurrency }, work));
     await close();
@@ -290,7 +312,7 @@ async function main(orders: ProcessOrders): Promise<void> {
 }
 
 const [, script, orders] = process.argv;
-if (script?.endsWith("accounting-process.ts") && orders !== undefined) {
+if (script && /accounting-process\.(?:ts|mjs)$/.test(script) && orders !== undefined) {
   process.on("message", (message) => {
     if (typeof message === "object" && message !== null) void main(message as ProcessOrders);
     else if (message === "leave") process.disconnect?.();

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Ledger, LedgerEntry } from "../../src/ledger/ledger.js";
 import type { KillPoint, ProcessOrders } from "./accounting-process.js";
+import { compiledProcess } from "./compiled-process.js";
 
 export interface ProcessReport {
   /** Requests that went to the upstream. */
@@ -26,27 +27,20 @@ export interface AccountingProcess {
   report(): Promise<ProcessReport>;
   /** Resolves when the process is gone. */
   readonly gone: Promise<void>;
-  /** It has left its ledger alone for a while, for that took longer than R12 lets it wait. */
-  wasLedgerSlow(): boolean;
 }
 
 /** Starts a process, and waits until it is ready. */
 export async function startProcess(orders: ProcessOrders): Promise<AccountingProcess> {
-  const child = fork(new URL("./accounting-process.ts", import.meta.url), [JSON.stringify(orders)], {
-    execArgv: ["--import", "tsx"],
+  const child = fork(await compiledProcess("accounting-process"), [JSON.stringify(orders)], {
+    execArgv: [],
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const messages: unknown[] = [];
   const waiting: ((message: unknown) => void)[] = [];
-  let wasLedgerSlow = false;
   // What is said to a process that is just being killed finds nobody.
   child.on("error", () => {});
   child.on("message", (message) => {
-    if (typeof message === "object" && message !== null && "isLedgerSlow" in message) {
-      wasLedgerSlow = true;
-      return;
-    }
     const take = waiting.shift();
     if (take) take(message);
     else messages.push(message);
@@ -67,7 +61,6 @@ export async function startProcess(orders: ProcessOrders): Promise<AccountingPro
   return {
     child,
     gone,
-    wasLedgerSlow: () => wasLedgerSlow,
     go: () => say("go"),
     async again(more) {
       say(more);
@@ -162,6 +155,18 @@ export const APART_KILL_POINTS: readonly KillPoint[] = [
   "budgetStore.admit:answered",
   "budgetStore.settle:sent",
   "budgetStore.heartbeat:sent",
+];
+
+/** With a ledger that takes longer than R12 lets a reservation wait: while it says itself what is to be booked. */
+export const SLOW_KILL_POINTS: readonly KillPoint[] = [
+  "store.adjust:before",
+  "store.adjust:sent",
+  "store.adjust:answered",
+  "ledger.append:sent",
+  "ledger.append:answered",
+  "store.settle:before",
+  "store.settle:sent",
+  "store.settle:answered",
 ];
 
 export interface Reconciliation {

@@ -49,9 +49,12 @@ function database(client: PostgresQueryable & (pg.Pool | PGlite), close: () => P
       return opened;
     })();
     const opened = await shared;
-    await client.query(`do $$ begin
-      execute (select 'truncate ' || string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables
-        where schemaname = '${SHARED}' and tablename not in ('layouts', 'cooldown_epoch'));
+    // Few rows in many tables: deleting them takes a fraction of what `truncate` does, which makes new files.
+    await client.query(`do $$ declare emptied text; begin
+      for emptied in select format('%I.%I', schemaname, tablename) from pg_tables
+        where schemaname = '${SHARED}' and tablename not in ('layouts', 'cooldown_epoch') loop
+        execute 'delete from ' || emptied;
+      end loop;
       update ${SHARED}.cooldown_epoch set epoch = 0;
     end $$`);
     return opened;

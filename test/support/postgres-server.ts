@@ -10,6 +10,7 @@ const run = promisify(execFile);
 
 /** Where `initdb` and `postgres` are; `undefined`: not installed here. */
 const BINARIES = findBinaries();
+export const hasPostgres = BINARIES !== undefined;
 
 /** A PostgreSQL of the tests' own: in a new directory, on a free port of the loopback, gone after `close`. */
 export interface PostgresServer {

@@ -37,6 +37,7 @@ export function remoteStore(options: RemoteStoreOptions): RemoteStore {
   const calls: Record<StoreOperation, number> = {
     admit: 0,
     reserveDeployment: 0,
+    adjust: 0,
     settle: 0,
     extend: 0,
     heartbeat: 0,
@@ -82,6 +83,7 @@ export function remoteStore(options: RemoteStoreOptions): RemoteStore {
     fault: () => "none",
     admit: (request) => call("admit", () => memory.admit(request)),
     reserveDeployment: (request) => call("reserveDeployment", () => memory.reserveDeployment(request)),
+    adjust: (adjustments) => call("adjust", () => memory.adjust(adjustments)),
     settle: (settlements) => call("settle", () => memory.settle(settlements)),
     extend: (extension) => call("extend", () => memory.extend(extension)),
     heartbeat: (owner) => call("heartbeat", () => memory.heartbeat(owner)),

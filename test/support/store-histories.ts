@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import type {
+  Adjustment,
   AdmitRequest,
   BudgetAccount,
   DeploymentRequest,
@@ -15,6 +16,7 @@ export type StoreOperation =
   | { readonly type: "advance"; readonly ms: number }
   | { readonly type: "admit"; readonly request: AdmitRequest }
   | { readonly type: "reserveDeployment"; readonly request: DeploymentRequest }
+  | { readonly type: "adjust"; readonly adjustments: readonly Adjustment[] }
   | { readonly type: "settle"; readonly settlements: readonly Settlement[] }
   | { readonly type: "extend"; readonly extension: Extension }
   | { readonly type: "heartbeat"; readonly owner: string }
@@ -53,6 +55,16 @@ const limits = fc.array(limit, { maxLength: 5 });
 const note = fc.constantFrom(undefined, "", '{"model":"chat \\"\\u0000"}\n');
 const lifetimeMs = fc.constantFrom(0, 10_000, 45_000, 600_000);
 
+const use = {
+  id,
+  partition,
+  requests: fc.nat(2),
+  tokens: amount,
+  costNanoUsd: money,
+  fingerprint,
+  deployment: fc.option(fc.constantFrom("d1", "d2"), { nil: undefined }),
+};
+
 const operation: fc.Arbitrary<StoreOperation> = fc.oneof(
   {
     weight: 4,
@@ -88,18 +100,14 @@ const operation: fc.Arbitrary<StoreOperation> = fc.oneof(
     weight: 5,
     arbitrary: fc.record({
       type: fc.constant("settle" as const),
-      settlements: fc.array(
-        fc.record({
-          id,
-          partition,
-          requests: fc.nat(2),
-          tokens: amount,
-          costNanoUsd: money,
-          fingerprint,
-          deployment: fc.option(fc.constantFrom("d1", "d2"), { nil: undefined }),
-        }),
-        { maxLength: 3 },
-      ),
+      settlements: fc.array(fc.record(use), { maxLength: 3 }),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      type: fc.constant("adjust" as const),
+      adjustments: fc.array(fc.record({ ...use, note }), { maxLength: 3 }),
     }),
   },
   {
@@ -144,6 +152,8 @@ export async function perform(store: Store, step: Exclude<StoreOperation, { type
       return store.admit(step.request);
     case "reserveDeployment":
       return store.reserveDeployment(step.request);
+    case "adjust":
+      return store.adjust(step.adjustments);
     case "settle":
       return store.settle(step.settlements);
     case "extend":

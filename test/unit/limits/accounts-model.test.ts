@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../../src/internal/random.js";
-import { Accounts, type RequestAccount } from "../../../src/limits/accounts.js";
+import { Accounts } from "../../../src/limits/accounts.js";
 import type { Claim } from "../../../src/limits/claim.js";
+import type { RequestAccount } from "../../../src/limits/request-account.js";
 import { type Rule, ruleOf } from "../../../src/limits/rule.js";
 import { createMemoryStore, type MemoryStore } from "../../../src/stores/memory-store.js";
 import type { Store } from "../../../src/stores/store.js";

@@ -1,14 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../../src/internal/random.js";
-import {
-  type AccountRefusal,
-  type AccountRequest,
-  Accounts,
-  type AccountsOptions,
-  type RequestAccount,
-} from "../../../src/limits/accounts.js";
+import { type AccountRequest, Accounts, type AccountsOptions } from "../../../src/limits/accounts.js";
+import type { AccountRefusal } from "../../../src/limits/asked-limits.js";
 import type { Claim } from "../../../src/limits/claim.js";
 import { DeploymentLimits } from "../../../src/limits/deployment-limits.js";
+import type { RequestAccount } from "../../../src/limits/request-account.js";
 import { type Rule, ruleOf } from "../../../src/limits/rule.js";
 import { createMemoryStore, type MemoryStore } from "../../../src/stores/memory-store.js";
 import type { Store } from "../../../src/stores/store.js";
@@ -315,6 +311,98 @@ describe("accounts in a shared store", () => {
     other.end(USED);
     await clock.advance(250);
     expect(corrected).toEqual(["r0", "r1"]);
+  });
+
+  it("R12: adjusted, a request holds what it used and no more, until it is ended", async () => {
+    const clock = virtualClock({ turns: 2 });
+    const store = remoteStore({ clock });
+    const { accounts, admitted } = someAccounts({ clock, store: () => store });
+    const account = await admitted([budget(1), parallel(1), budget(1, { key: "soft", isHard: false })]);
+    account.adjust(USED);
+    account.adjust({ ...USED, costNanoUsd: 99 });
+    expect(accounts.view()).toMatchObject({ open: 0, unsettled: 1 });
+    expect(await account.extend(0, 1)).toBe(false);
+    await clock.advance(250);
+    expect([store.calls.adjust, store.calls.settle, accounts.view().unsettled]).toEqual([1, 0, 0]);
+    expect([spentIn(store.memory), spentIn(store.memory, "all", "budget:soft")]).toEqual([
+      [0, 70],
+      [0, 70],
+    ]);
+    // Its slot is free.
+    const next = await admitted([parallel(1)]);
+    next.end(UNUSED);
+    account.end(USED);
+    account.end(USED);
+    account.adjust(USED);
+    await clock.advance(250);
+    expect([spentIn(store.memory), spentIn(store.memory, "all", "budget:soft")]).toEqual([
+      [70, 0],
+      [70, 0],
+    ]);
+    expect([accounts.view().open, store.memory.view().openReservations]).toEqual([0, 0]);
+  });
+
+  it("R12: what this process counts itself is ended at once: in memory, in drawn parts, in the journal, in its share", async () => {
+    const clock = virtualClock({ turns: 2 });
+    const inMemory = someAccounts({ clock });
+    const account = await inMemory.admitted([budget(1), parallel(1)]);
+    account.adjust(USED);
+    expect([spentIn(inMemory.localStore), inMemory.localStore.view().openReservations]).toEqual([[70, 0], 0]);
+    account.end(USED);
+    expect(spentIn(inMemory.localStore)).toEqual([70, 0]);
+    expect(inMemory.corrected).toEqual([]);
+
+    const budgetStore = remoteStore({ clock });
+    const apart = someAccounts({
+      clock,
+      store: (each) => remoteStore({ clock: each }),
+      budgetStore: () => budgetStore,
+    });
+    // Two requests' worth of it: the second takes what the first did not use.
+    const drawn = await apart.admitted([budget(170 * NANO)]);
+    drawn.adjust(USED);
+    const second = await apart.admitted([budget(170 * NANO)]);
+    for (const each of [drawn, second]) each.end(USED);
+    await clock.advance(10_000);
+    expect(spentIn(budgetStore.memory)).toEqual([140, 0]);
+
+    const away = remoteStore({ clock });
+    away.fault = () => "refused";
+    const without = someAccounts({ clock, store: () => away });
+    const rules = [budget(100_000 * NANO, { onStoreFailure: "grace" }), parallel(2)];
+    const journaled = await without.admitted(rules);
+    journaled.adjust(USED);
+    expect(without.localStore.view().openReservations).toBe(0);
+    journaled.end(USED);
+    away.fault = () => "none";
+    await clock.advance(10_000);
+    expect(spentIn(away.memory)).toEqual([70, 0]);
+  });
+
+  it("R27: says what a request used in each of its reservations, for either may be all that somebody finds", async () => {
+    const clock = virtualClock({ turns: 2 });
+    const store = shardedStore(clock);
+    const notes = new Map<string, string | undefined>();
+    const { adjust } = store.memory;
+    store.memory.adjust = (adjustments) => {
+      for (const { partition, note } of adjustments) notes.set(partition, note);
+      return adjust.call(
+        store.memory,
+        adjustments.map((each) => ({ ...each, id: `${each.partition}/${each.id}` })),
+      );
+    };
+    const { admitted } = someAccounts({ clock, store: () => store });
+    const everybodys = rule({ kind: "budget", key: "all", limitUsd: 1 }, true);
+    const account = await admitted([budget(1), everybodys], { note: "whose it was" });
+    account.adjust(USED, "what it used");
+    await clock.advance(250);
+    expect(Object.fromEntries(notes)).toEqual({ "organization:acme": "what it used", all: "what it used" });
+    expect(spentIn(store.memory, "organization:acme")).toEqual([0, 70]);
+    expect(spentIn(store.memory, "all", "budget:all")).toEqual([0, 70]);
+    account.end(USED);
+    await clock.advance(250);
+    expect(spentIn(store.memory, "organization:acme")).toEqual([70, 0]);
+    expect(spentIn(store.memory, "all", "budget:all")).toEqual([70, 0]);
   });
 
   it("R11: rules that name one account of a budget kept apart charge it once, within the smallest limit", async () => {

@@ -176,3 +176,86 @@ describe("settlements that wait for their store", () => {
     expect([store.calls.settle - calls, clock.pendingTimers]).toEqual([1, 0]);
   });
 });
+
+describe("adjustments that wait for their store", () => {
+  it("R12: go within 250 ms, many in one call; the reservations stay open", async () => {
+    const { clock, store, queue, hold, budget } = aQueue();
+    for (let at = 0; at < 10; at++) hold(`r${at}`);
+    for (let at = 0; at < 10; at++) queue.adjust(settlement(`r${at}`, 7));
+    expect(queue.size).toBe(10);
+    await clock.advance(250);
+    expect([store.calls.adjust, store.calls.settle, queue.size]).toEqual([1, 0, 0]);
+    expect(budget()).toMatchObject({ spentNanoUsd: 0, reservedNanoUsd: 70 });
+  });
+
+  it("are left out where the settlement comes before they have gone, but for who served", async () => {
+    const { clock, store, queue, hold, budget } = aQueue();
+    hold("r");
+    queue.adjust({ ...settlement("r", 7), fingerprint: "f", deployment: "d" });
+    queue.add(settlement("r", 8));
+    await clock.advance(250);
+    expect([store.calls.adjust, store.calls.settle, queue.size]).toEqual([0, 1, 0]);
+    expect(budget()).toMatchObject({ spentNanoUsd: 8, reservedNanoUsd: 0 });
+    const asking = { id: "next", partition: "all", owner: "me", lifetimeMs: 1, limits: [], fingerprint: "f" };
+    expect(store.memory.admit(asking)).toMatchObject({ hint: "d" });
+  });
+
+  it("R13: go before the settlement of the same reservation, whatever happens to either, and replays change nothing", async () => {
+    for (const fault of ["none", "lost", "refused", "twice", "late", "late-answer", "hanging"] as const) {
+      const { clock, store, queue, hold, budget } = aQueue();
+      const called: string[] = [];
+      let isFaulty = true;
+      store.fault = (operation) => {
+        called.push(operation);
+        return isFaulty ? fault : "none";
+      };
+      hold("r");
+      queue.adjust(settlement("r", 7), undefined, true);
+      queue.add(settlement("r", 9));
+      await clock.advance(1_000);
+      isFaulty = false;
+      await clock.advance(60_000);
+      expect(called[0]).toBe("adjust");
+      expect([fault, called.lastIndexOf("adjust") < called.indexOf("settle")]).toEqual([fault, true]);
+      expect([fault, queue.size, budget()]).toMatchObject([fault, 0, { spentNanoUsd: 9, reservedNanoUsd: 0 }]);
+    }
+  });
+
+  it("of one reservation the latest is sent; each gets its answer", async () => {
+    const { clock, queue, hold, budget } = aQueue();
+    hold("r");
+    const answers: unknown[] = [];
+    queue.adjust(settlement("r", 7), (answer) => answers.push(answer));
+    queue.adjust(settlement("r", 5), (answer) => answers.push(answer));
+    queue.adjust(settlement("nobody knows"), (answer) => answers.push(answer));
+    await clock.advance(250);
+    expect(budget()).toMatchObject({ spentNanoUsd: 0, reservedNanoUsd: 5 });
+    expect(answers).toEqual([
+      { isAdjusted: true, budgets: [{ key: "b", period: "all", spentNanoUsd: 0, reservedNanoUsd: 5 }] },
+      { isAdjusted: false, budgets: [] },
+    ]);
+  });
+
+  it("drops what no store would ever take, instead of letting the others wait behind it", async () => {
+    const { clock, queue, hold, budget, dropped } = aQueue((store) => ({
+      ...store,
+      async adjust(adjustments) {
+        return store.adjust(adjustments); // whose checks reject
+      },
+    }));
+    for (const id of ["r", "s"]) hold(id);
+    queue.adjust(settlement("wrong", 0.5));
+    queue.adjust(settlement("r", 7));
+    queue.add(settlement("s", 4));
+    await clock.advance(1_000);
+    expect([queue.size, dropped()]).toEqual([0, 1]);
+    expect(budget()).toMatchObject({ spentNanoUsd: 4, reservedNanoUsd: 7 });
+  });
+
+  it("S27: remembers 100,000, and gives up the oldest beyond them", () => {
+    const { store, queue, dropped } = aQueue();
+    store.fault = () => "refused";
+    for (let at = 0; at < 100_010; at++) queue.adjust(settlement(`r${at}`));
+    expect([queue.size, dropped()]).toEqual([100_000, 10]);
+  });
+});

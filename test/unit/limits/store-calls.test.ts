@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { Clock } from "../../../src/internal/clock.js";
 import { StoreCalls, StoreUnavailable } from "../../../src/limits/store-calls.js";
 import { virtualClock } from "../../../src/testing/index.js";
 
@@ -13,6 +14,43 @@ function aBreaker(timeoutMs = 50) {
   /** Also what is thrown at once. */
   const attempt = async <T>(run: () => T | Promise<T>, onLost?: () => void): Promise<T> => calls.call(run, onLost);
   return { clock, calls, transitions, fail, attempt };
+}
+
+/** An event loop that does nothing but what it is told: timers run late, and before what has arrived is read. */
+function aBusyProcess() {
+  let nowMs = 0;
+  const timers: { readonly dueMs: number; readonly run: () => void }[] = [];
+  const clock: Pick<Clock, "now" | "schedule"> = {
+    now: () => nowMs,
+    schedule(delayMs, run) {
+      const timer = { dueMs: nowMs + delayMs, run };
+      timers.push(timer);
+      return { cancel: () => void timers.splice(timers.indexOf(timer), 1) };
+    },
+  };
+  return {
+    clock: { ...virtualClock(), ...clock },
+    timers,
+    stall(ms: number) {
+      nowMs += ms;
+    },
+    /** One phase of the loop: what timers set waits for the next. */
+    runTimers() {
+      const due = timers.filter(({ dueMs }) => dueMs <= nowMs);
+      for (const timer of due) {
+        timers.splice(timers.indexOf(timer), 1);
+        timer.run();
+      }
+    },
+  };
+}
+
+function anAnswer() {
+  let arrive: (value: number) => void = () => {};
+  const answer = new Promise<number>((resolve) => {
+    arrive = resolve;
+  });
+  return { answer, arrive: (value: number) => arrive(value) };
 }
 
 const hanging = () => new Promise<never>(() => {});
@@ -36,6 +74,37 @@ describe("calls of a store", () => {
     expect(isOver).toBe(false);
     await clock.advance(1);
     await expect(answer).rejects.toThrow("The store did not answer within 50 ms.");
+  });
+
+  it("R7: takes an answer that came in time, although the process was too busy to read it", async () => {
+    const event = aBusyProcess();
+    const calls = new StoreCalls({ clock: event.clock, timeoutMs: 50, onTransition: () => {} });
+    const { answer, arrive } = anAnswer();
+    const called = calls.call(() => answer);
+    event.stall(120);
+    event.runTimers();
+    arrive(7);
+    await expect(called).resolves.toBe(7);
+    expect(event.timers).toHaveLength(0);
+    expect(calls.state).toBe("closed");
+  });
+
+  it("R7: gives a store that needs two turns the time back that the process took, and no more than its own again", async () => {
+    const event = aBusyProcess();
+    const calls = new StoreCalls({ clock: event.clock, timeoutMs: 50, onTransition: () => {} });
+    const called = Promise.resolve(calls.call(() => anAnswer().answer));
+    called.catch(() => {});
+    event.stall(70);
+    event.runTimers();
+    expect(event.timers.map(({ dueMs }) => dueMs)).toEqual([90]);
+    event.stall(20);
+    event.runTimers();
+    await expect(called).rejects.toThrow("The store did not answer within 50 ms.");
+
+    void Promise.resolve(calls.call(() => anAnswer().answer)).catch(() => {});
+    event.stall(10_000);
+    event.runTimers();
+    expect(event.timers.map(({ dueMs }) => dueMs)).toEqual([10_140]);
   });
 
   it("keeps no timer after an answer", async () => {
