@@ -5,6 +5,7 @@ import { ewma } from "../internal/ewma.js";
 import type { Random } from "../internal/random.js";
 import { AdaptiveCap } from "./adaptive-cap.js";
 import { LatencyEstimate, type Speed } from "./latency-estimate.js";
+import { LiveNumbers, openRow } from "./live-numbers.js";
 import type { CooldownSettings } from "./options.js";
 import { OutcomeWindow } from "./outcome-window.js";
 
@@ -154,7 +155,7 @@ const LEAST_PREDICTING_SAMPLES = 4;
  * A breaker (closed → open → half-open), and beside it a pause after rate limits, which is no failure. Time-based
  * transitions happen when somebody looks: there are no timers.
  */
-export class DeploymentHealth {
+export class DeploymentHealth extends LiveNumbers {
   readonly id: string;
   /** Reasoning was seen from it: it may be silent for longer (routing §7). */
   hasReasoned = false;
@@ -173,14 +174,11 @@ export class DeploymentHealth {
   readonly #followers: (() => void)[] = [];
   /** Whose turn it is to be told first. */
   #turn = 0;
-  #streams = 0;
-  #waitingTokens = 0;
   /** Attempts without a first token, oldest first: a doubly linked list through the attempts. */
   #oldestWaiting: Attempt | undefined;
   #newestWaiting: Attempt | undefined;
   readonly #latency: LatencyEstimate;
 
-  #success = 1;
   #outcomes = 0;
   #lastOutcomeAt: number;
   #lastOkAt = Number.NEGATIVE_INFINITY;
@@ -217,6 +215,8 @@ export class DeploymentHealth {
   };
 
   constructor(options: DeploymentHealthOptions) {
+    super(openRow());
+    this.success = 1;
     this.id = options.id;
     this.#fingerprint = options.fingerprint;
     this.#clock = options.clock;
@@ -227,7 +227,7 @@ export class DeploymentHealth {
     this.#maxParallel = options.maxParallel;
     this.#adapt(options);
     const now = options.clock.now();
-    this.#latency = new LatencyEstimate(now);
+    this.#latency = new LatencyEstimate(now, this);
     this.#lastOutcomeAt = now;
     this.#cleanSince = now;
   }
@@ -271,14 +271,6 @@ export class DeploymentHealth {
     };
   }
 
-  /** Attempts under way. */
-  get streams(): number {
-    return this.#streams;
-  }
-  /** Prompt tokens of the attempts that wait for their first token. */
-  get waitingTokens(): number {
-    return this.#waitingTokens;
-  }
   get maxParallel(): number {
     return this.#maxParallel;
   }
@@ -295,7 +287,7 @@ export class DeploymentHealth {
 
   /** Share of attempts that succeed lately, 0–1; bad news is forgiven with idle time. */
   successRate(now: number): number {
-    const success = this.#success;
+    const success = this.success;
     return success === 1 ? 1 : 1 - (1 - success) * Math.exp((this.#lastOutcomeAt - now) / this.#settings.forgiveMs);
   }
 
@@ -309,7 +301,7 @@ export class DeploymentHealth {
 
   /** As many attempts under way as `maxParallel` lets. */
   get isFull(): boolean {
-    return this.#streams >= this.#maxParallel;
+    return this.streams >= this.#maxParallel;
   }
 
   availability(now: number): Availability {
@@ -398,6 +390,7 @@ export class DeploymentHealth {
       if (state.kind === "open" && work.isProbe) {
         state = { kind: "half-open", cause: state.cause, probe: undefined, unprobedSince: now, heldUntil: 0 };
         this.#state = state;
+        this.#updateClear(now);
       }
       if (state.kind === "half-open" && state.probe === undefined) {
         state.probe = attempt;
@@ -407,10 +400,10 @@ export class DeploymentHealth {
       }
     }
 
-    this.#streams++;
-    this.#adaptive?.noteStreams(this.#streams);
+    this.streams++;
+    this.#adaptive?.noteStreams(this.streams);
     if (this.#isFree) this.#updateFree();
-    this.#waitingTokens += tokens;
+    this.waitingTokens += tokens;
     attempt.older = this.#newestWaiting;
     if (this.#newestWaiting) this.#newestWaiting.newer = attempt;
     else this.#oldestWaiting = attempt;
@@ -439,6 +432,18 @@ export class DeploymentHealth {
         if (!isAlive) this.#open(now);
       },
     };
+  }
+
+  /**
+   * What the deployment was withdrawn for may be mended: the next request finds out. Does nothing unless it is parked.
+   */
+  reconsider(): void {
+    const now = this.#clock.now();
+    const state = this.#stateAt(now);
+    if (state.kind !== "open" || state.cause !== "config") return;
+    this.#state = { kind: "half-open", cause: "config", probe: undefined, unprobedSince: now, heldUntil: 0 };
+    this.#updateClear(now);
+    this.#tellFollowers();
   }
 
   /**
@@ -479,8 +484,8 @@ export class DeploymentHealth {
       state: this.#state.kind,
       openings: this.#openings,
       consecutiveFailures: this.#consecutiveFailures,
-      streams: this.#streams,
-      waitingTokens: this.#waitingTokens,
+      streams: this.streams,
+      waitingTokens: this.waitingTokens,
       successRate: this.successRate(now),
       samples: this.#latency.samples,
       slownessMs: this.#latency.slownessMs,
@@ -490,7 +495,7 @@ export class DeploymentHealth {
   }
 
   #workAhead(uncachedTokens: number): number {
-    return this.#waitingTokens + Math.max(1, uncachedTokens) + 100 * this.#streams + 100;
+    return this.waitingTokens + Math.max(1, uncachedTokens) + 100 * this.streams + 100;
   }
 
   #onFirstToken(attempt: Attempt): void {
@@ -508,7 +513,7 @@ export class DeploymentHealth {
     const before = this.#maxParallel;
     this.#maxParallel = adaptive.cap;
     // For the window that begins.
-    adaptive.noteStreams(this.#streams);
+    adaptive.noteStreams(this.streams);
     this.#updateFree();
     return adaptive.cap > before;
   }
@@ -532,7 +537,7 @@ export class DeploymentHealth {
 
   #onEnd(attempt: Attempt, { outcome, error, outputTokens }: AttemptResult): void {
     const now = this.#clock.now();
-    this.#streams--;
+    this.streams--;
     if (!this.#isFree) this.#updateFree();
     const wasWaiting = attempt.isWaiting;
     if (wasWaiting) this.#stopWaiting(attempt);
@@ -576,7 +581,7 @@ export class DeploymentHealth {
   }
 
   #stopWaiting(attempt: Attempt): void {
-    this.#waitingTokens -= attempt.uncachedTokens;
+    this.waitingTokens -= attempt.uncachedTokens;
     const { older, newer } = attempt;
     if (older) older.newer = newer;
     else this.#oldestWaiting = newer;
@@ -594,7 +599,7 @@ export class DeploymentHealth {
       // The first token is no part of the time after it.
       this.#latency.sampleDecode(now - attempt.firstTokenAt, outputTokens - 1, now);
     }
-    this.#latency.sampleStreams(this.#streams);
+    this.#latency.sampleStreams(this.streams);
   }
 
   #learnCensored(attempt: Attempt, now: number): void {
@@ -627,14 +632,14 @@ export class DeploymentHealth {
 
   #onFailure(attempt: Attempt, isProbe: boolean, now: number): void {
     const weight = this.#settings.successWeight;
-    const success = this.#success;
+    const success = this.success;
     const lastOutcomeAt = this.#lastOutcomeAt;
     this.#recordOutcome(0, now);
     const outcomes = this.#outcomes;
     const takeBackOutcome = () => {
       // The average is linear: each later outcome has weighed down what this one took.
       const later = this.#outcomes - outcomes;
-      this.#setSuccess(this.#success + weight * success * (1 - weight) ** later);
+      this.#setSuccess(this.success + weight * success * (1 - weight) ** later);
       if (later === 0) this.#lastOutcomeAt = lastOutcomeAt;
     };
     attempt.takeBack = takeBackOutcome;
@@ -654,6 +659,7 @@ export class DeploymentHealth {
       if (this.#epoch !== epoch || this.#state.kind === "closed") return;
       this.#openings = openings;
       this.#state = { kind: "half-open", cause: "failures", probe: undefined, unprobedSince: at, heldUntil: 0 };
+      this.#updateClear(at);
     };
   }
 
@@ -740,13 +746,13 @@ export class DeploymentHealth {
   }
 
   #recordOutcome(outcome: 0 | 1, now: number): void {
-    this.#setSuccess(ewma(this.#success, outcome, this.#settings.successWeight));
+    this.#setSuccess(ewma(this.success, outcome, this.#settings.successWeight));
     this.#outcomes++;
     this.#lastOutcomeAt = now;
   }
 
   #setSuccess(success: number): void {
-    this.#success = success > 1 - SUCCESS_ROUNDING ? 1 : success;
+    this.success = success > 1 - SUCCESS_ROUNDING ? 1 : success;
   }
 
   #mayOpen(): boolean {
@@ -798,12 +804,15 @@ export class DeploymentHealth {
   }
 
   #updateClear(now: number): void {
-    this.#isClear = this.#state.kind === "closed" && now >= this.#limitedUntil;
+    const state = this.#state;
+    this.#isClear = state.kind === "closed" && now >= this.#limitedUntil;
+    if (this.#isClear) this.blockedUntil = 0;
+    else this.blockedUntil = state.kind === "open" ? Math.max(state.until, this.#limitedUntil) : this.#limitedUntil;
     this.#updateFree();
   }
 
   #updateFree(): void {
-    const isFree = this.#isClear && this.#streams < this.#maxParallel;
+    const isFree = this.#isClear && this.streams < this.#maxParallel;
     if (isFree === this.#isFree) return;
     this.#isFree = isFree;
     for (const scope of this.#scopes) scope.onFreeChanged(this);

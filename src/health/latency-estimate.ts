@@ -1,4 +1,5 @@
 import { ewma } from "../internal/ewma.js";
+import { LiveNumbers, type LiveRow, openRow } from "./live-numbers.js";
 
 /** Least weight of a sample, and the pause after which old samples count for 1/e (routing §3). */
 const SLOWNESS_WEIGHT = 0.1;
@@ -14,17 +15,10 @@ const DEFAULT_OUTPUT_FACTOR = 100;
 const SHORTEST_MS = 0.001;
 
 /** What is known of a deployment's speed. Live. */
-export interface Speed {
+export interface Speed
+  extends Pick<LiveNumbers, "slownessMs" | "msPerOutputToken" | "averageStreams" | "lastSampleAt"> {
   /** First tokens, or whole replies, seen. */
   readonly samples: number;
-  /** Milliseconds of TTFT per prompt token of work ahead; 0 before the first sample. */
-  readonly slownessMs: number;
-  /** Milliseconds per output token; 0 before the first sample. */
-  readonly msPerOutputToken: number;
-  /** Other streams under way when answers completed, on average. */
-  readonly averageStreams: number;
-  /** Time of the last sample of `slownessMs`, on the router's clock. */
-  readonly lastSampleAt: number;
 }
 
 /**
@@ -33,12 +27,8 @@ export interface Speed {
  * Both speeds are ratios of two averages, time over work: long and short requests then count by what they say, and
  * multiplying all times by a constant multiplies the estimate alone.
  */
-export class LatencyEstimate implements Speed {
+export class LatencyEstimate extends LiveNumbers implements Speed {
   #samples = 0;
-  #slownessMs = 0;
-  #msPerOutputToken = 0;
-  #averageStreams = 0;
-  #lastSampleAt: number;
   #ttftMean = 0;
   #workMean = 0;
   #decodeSamples = 0;
@@ -52,25 +42,15 @@ export class LatencyEstimate implements Speed {
    */
   #outputFactor = DEFAULT_OUTPUT_FACTOR;
 
-  constructor(now: number) {
-    this.#lastSampleAt = now;
+  /** @param row - The deployment's. @default one of its own */
+  constructor(now: number, row: LiveRow = openRow()) {
+    super(row);
+    this.lastSampleAt = now;
     this.#lastDecodeSampleAt = now;
   }
 
   get samples(): number {
     return this.#samples;
-  }
-  get slownessMs(): number {
-    return this.#slownessMs;
-  }
-  get msPerOutputToken(): number {
-    return this.#msPerOutputToken;
-  }
-  get averageStreams(): number {
-    return this.#averageStreams;
-  }
-  get lastSampleAt(): number {
-    return this.#lastSampleAt;
   }
 
   /** @param work - Work ahead of the attempt when it began, in prompt tokens, its own included. */
@@ -83,7 +63,7 @@ export class LatencyEstimate implements Speed {
   sampleDecode(decodeMs: number, tokens: number, now: number): void {
     if (tokens < 1) return;
     this.#sampleDecode(decodeMs, tokens, now);
-    if (this.#slownessMs > 0) this.#outputFactor = this.#msPerOutputToken / this.#slownessMs;
+    if (this.slownessMs > 0) this.#outputFactor = this.msPerOutputToken / this.slownessMs;
   }
 
   /** A reply that was not streamed: its one duration is shared out between prompt and output. */
@@ -102,40 +82,40 @@ export class LatencyEstimate implements Speed {
    */
   sampleCensored(elapsedMs: number, work: number, outputTokens: number, now: number): void {
     const wholeWork = work + this.#outputFactor * outputTokens;
-    const before = this.#slownessMs;
+    const before = this.slownessMs;
     if (this.#samples === 0 || elapsedMs <= before * wholeWork) return;
     this.#sampleSlowness(elapsedMs, wholeWork, now);
     // Rounding alone could lower it.
-    this.#slownessMs = Math.max(before, this.#slownessMs);
+    this.slownessMs = Math.max(before, this.slownessMs);
   }
 
   /** @param streams - Others under way when an answer completed. */
   sampleStreams(streams: number): void {
     const weight = Math.max(STREAMS_WEIGHT, 1 / (this.#completions + 1));
-    this.#averageStreams = ewma(this.#averageStreams, streams, weight);
+    this.averageStreams = ewma(this.averageStreams, streams, weight);
     this.#completions++;
   }
 
   /** Predicted time until `work` prompt tokens are read and `outputTokens` more written; `undefined` before any sample. */
   predictMs(work: number, outputTokens: number): number | undefined {
     if (this.#samples === 0) return undefined;
-    const slownessMs = this.#slownessMs;
-    return slownessMs * work + outputTokens * (this.#msPerOutputToken || slownessMs * this.#outputFactor);
+    const slownessMs = this.slownessMs;
+    return slownessMs * work + outputTokens * (this.msPerOutputToken || slownessMs * this.#outputFactor);
   }
 
   #sampleSlowness(ms: number, work: number, now: number): void {
-    const weight = sampleWeight(SLOWNESS_WEIGHT, this.#samples, now - this.#lastSampleAt, SLOWNESS_PAUSE_MS);
+    const weight = sampleWeight(SLOWNESS_WEIGHT, this.#samples, now - this.lastSampleAt, SLOWNESS_PAUSE_MS);
     this.#ttftMean = ewma(this.#ttftMean, Math.max(SHORTEST_MS, ms), weight);
     this.#workMean = ewma(this.#workMean, work, weight);
-    this.#slownessMs = this.#ttftMean / this.#workMean;
-    this.#lastSampleAt = now;
+    this.slownessMs = this.#ttftMean / this.#workMean;
+    this.lastSampleAt = now;
   }
 
   #sampleDecode(ms: number, tokens: number, now: number): void {
     const weight = sampleWeight(DECODE_WEIGHT, this.#decodeSamples, now - this.#lastDecodeSampleAt, DECODE_PAUSE_MS);
     this.#decodeMean = ewma(this.#decodeMean, Math.max(SHORTEST_MS, ms), weight);
     this.#tokensMean = ewma(this.#tokensMean, tokens, weight);
-    this.#msPerOutputToken = this.#decodeMean / this.#tokensMean;
+    this.msPerOutputToken = this.#decodeMean / this.#tokensMean;
     this.#decodeSamples++;
     this.#lastDecodeSampleAt = now;
   }

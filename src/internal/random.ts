@@ -13,10 +13,11 @@ export const systemRandom: Random = { next: () => Math.random() };
  * mulberry32: 32 bits of state, passes gjrand; enough for tie-breaking, jitter and tests.
  */
 export function seededRandom(seed: number): Random {
-  let state = seed >>> 0;
+  // Signed, which V8 keeps as a small integer: a draw allocates nothing.
+  let state = seed | 0;
   return {
     next() {
-      state = (state + 0x6d2b79f5) >>> 0;
+      state = (state + 0x6d2b79f5) | 0;
       let mixed = Math.imul(state ^ (state >>> 15), state | 1);
       mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
       return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;

@@ -73,6 +73,9 @@ export function hasRoom({ limits }: PooledCandidate, { reservedTokens, promptTok
 }
 
 /** May the deployment serve at this moment? `momentaryExclusion` without the reason, and without {@link hasRoom}. */
-export function isUsable({ health }: PooledCandidate, now: number): boolean {
-  return health.isFree || (!health.isFull && health.availability(now) === "available");
+export function isUsable(candidate: PooledCandidate, now: number): boolean {
+  // Most of those that are not say so where the numbers are, without a look into the account.
+  if (now < candidate.blockedUntil) return false;
+  const { health } = candidate;
+  return health.isFree || (health.availability(now) === "available" && !health.isFull);
 }

@@ -74,17 +74,18 @@ export interface FallbackSettings {
 }
 
 /** The group option `fallbacks`; a plain list is the first two chains. @default none */
-export type FallbackOption = readonly string[] | FallbackOptions;
+export type FallbackOption<Name extends string = string> = readonly Name[] | FallbackOptions<Name>;
 
-export interface FallbackOptions {
+/** @typeParam Name - What may be named; any text where the groups are not known. */
+export interface FallbackOptions<Name extends string = string> {
   /** Groups to try when a request fails here or nothing is available, in order; at most 100. @default [] */
-  readonly onError?: readonly string[] | undefined;
+  readonly onError?: readonly Name[] | undefined;
   /** Groups to try when the prompt is too long here, in order; at most 100. @default [] */
-  readonly onContextWindow?: readonly string[] | undefined;
+  readonly onContextWindow?: readonly Name[] | undefined;
   /** Groups to try when the content is refused here, in order; at most 100. @default [] */
-  readonly onContentPolicy?: readonly string[] | undefined;
+  readonly onContentPolicy?: readonly Name[] | undefined;
   /** Groups to try when a limit or budget of the principal refuses the request here, in order; at most 100. @default [] */
-  readonly onBudget?: readonly string[] | undefined;
+  readonly onBudget?: readonly Name[] | undefined;
 }
 
 /** What a group without the option has. */

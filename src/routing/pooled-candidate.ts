@@ -1,6 +1,6 @@
 import type { Deployment } from "../deployments/deployment.js";
 import type { DeploymentHealth } from "../health/deployment-health.js";
-import type { Speed } from "../health/latency-estimate.js";
+import { LiveNumbers } from "../health/live-numbers.js";
 import type { ProviderLimit } from "../limits/provider-limits.js";
 import { Feature, type FeatureSet } from "../protocol/features.js";
 import type { Operation } from "../protocol/operations.js";
@@ -60,23 +60,24 @@ const KV_FRESH_MS = 5_000;
 const NO_OPERATION = -1;
 
 /** A deployment of a group as strategies see it: live, one object for as long as the configuration stands. */
-export class PooledCandidate implements Candidate {
-  // First, and so in the object's first cache line: what a pick needs of each.
-  readonly health: DeploymentHealth;
-  readonly #speed: Speed;
+export class PooledCandidate extends LiveNumbers implements Candidate {
+  // After the place of the numbers, and so in the object's first cache line: what else a pick needs of each.
   /** Of the choice under way. */
   matchedTokens = 0;
+  /** Something tells how much room it has: mostly nothing does. */
+  readonly #hasHeadroom: boolean;
+  readonly health: DeploymentHealth;
+  readonly limits: RateLimits | undefined;
+  readonly #headroom: ((now: number) => number) | undefined;
+  readonly #engine: EngineState | undefined;
   readonly deployment: Deployment;
   readonly index: number;
   readonly id: string;
   readonly weight: number;
   /** Set again when a price list has been loaded. */
   price: Price | undefined;
-  readonly limits: RateLimits | undefined;
   /** `Infinity` where it is not known. */
   readonly contextWindow: number;
-  readonly #headroom: ((now: number) => number) | undefined;
-  readonly #engine: EngineState | undefined;
   readonly models: KnownModels | undefined;
   readonly prefixes: DeploymentPrefixes | undefined;
   readonly #chat: FeatureSet;
@@ -85,6 +86,8 @@ export class PooledCandidate implements Candidate {
   readonly #drops: Readonly<Record<Operation, FeatureSet>>;
 
   constructor({ deployment, health, headroom, limits, engine, models, prefixes }: PoolMember, index: number) {
+    super(health);
+    this.#hasHeadroom = headroom !== undefined || limits !== undefined || engine !== undefined;
     this.deployment = deployment;
     this.health = health;
     this.index = index;
@@ -92,7 +95,6 @@ export class PooledCandidate implements Candidate {
     this.weight = deployment.weight;
     this.price = deployment.price;
     this.contextWindow = deployment.contextWindow ?? Number.POSITIVE_INFINITY;
-    this.#speed = health.speed;
     this.limits = limits;
     this.#headroom = headroom;
     this.#engine = engine;
@@ -126,37 +128,21 @@ export class PooledCandidate implements Candidate {
   get maxParallel(): number {
     return this.health.maxParallel;
   }
-  get streams(): number {
-    return this.health.streams;
-  }
-  get waitingTokens(): number {
-    return this.health.waitingTokens;
-  }
   get samples(): number {
-    return this.#speed.samples;
-  }
-  get slownessMs(): number {
-    return this.#speed.slownessMs;
-  }
-  get msPerOutputToken(): number {
-    return this.#speed.msPerOutputToken;
-  }
-  get averageStreams(): number {
-    return this.#speed.averageStreams;
-  }
-  get lastSampleAt(): number {
-    return this.#speed.lastSampleAt;
+    return this.health.speed.samples;
   }
   get oldestWaitingSince(): number | undefined {
-    return this.health.oldestWaitingSince;
+    // Whoever waits, does so with a token at least: mostly this saves looking into the account.
+    return this.waitingTokens === 0 ? undefined : this.health.oldestWaitingSince;
   }
   get oldestWaitingPredictedMs(): number {
     return this.health.oldestWaitingPredictedMs;
   }
   successRate(now: number): number {
-    return this.health.successRate(now);
+    return this.success === 1 ? 1 : this.health.successRate(now);
   }
   headroom(now: number): number {
+    if (!this.#hasHeadroom) return 1;
     const { limits } = this;
     let room = 1;
     if (this.#headroom !== undefined) room = this.#headroom(now);

@@ -52,6 +52,9 @@ export class Tier implements CandidateSource {
   readonly #byHealth: ReadonlyMap<DeploymentHealth, PooledCandidate>;
   readonly #firstIndex: number;
   #nextCheck = 0;
+  /** By position in {@link #free}: the number of the sample that it was last drawn for. */
+  readonly #drawn: Uint32Array;
+  #samples = 0;
   readonly #affinity: GroupAffinity<PooledCandidate> | undefined;
 
   /** Reused by every choice. */
@@ -87,6 +90,7 @@ export class Tier implements CandidateSource {
     this.#generation = group.generation;
     this.#positions = new Int32Array(candidates.length);
     this.#isInFree = new Uint8Array(candidates.length);
+    this.#drawn = new Uint32Array(candidates.length > LARGEST_SCAN ? candidates.length : 0);
     this.#byHealth = new Map(candidates.map((candidate) => [candidate.health, candidate]));
     this.#firstIndex = candidates[0]?.index ?? 0;
     this.#affinity = prefixes && new GroupAffinity(candidates, prefixes);
@@ -219,10 +223,14 @@ export class Tier implements CandidateSource {
     const scratch = this.#scratch;
     let count = 0;
     const checks = Math.min(CHECKS, rest.length);
+    let next = this.#nextCheck;
     for (let check = 0; check < checks; check++) {
-      this.#nextCheck = (this.#nextCheck + 1) % rest.length;
-      // In bounds by the remainder.
-      const candidate = rest[this.#nextCheck]!;
+      next++;
+      // Rarely: a remainder for each would be slow.
+      if (next >= rest.length) next %= rest.length;
+      // In bounds by the line before.
+      const candidate = rest[next]!;
+      this.#nextCheck = next;
       if (!isUsable(candidate, request.now) || !(isEveryoneIn || this.#isIn(candidate, request))) continue;
       if (request.isReplayable && candidate.health.wantsProbe(request.now)) return this.#takeAlone(candidate);
       scratch[count++] = candidate;
@@ -233,13 +241,16 @@ export class Tier implements CandidateSource {
       const picked = this.#builtIn.pickAmong(this, request) as PooledCandidate | undefined;
       return picked === undefined ? undefined : this.#takeAlone(picked);
     }
+    const drawn = this.#drawn;
+    const sample = (this.#samples + 1) >>> 0;
+    this.#samples = sample;
     for (let draw = 0; draw < MOST_DRAWS && count < SAMPLE && free.length > 0; draw++) {
+      const position = Math.floor(request.random.next() * free.length);
+      if (drawn[position] === sample) continue;
+      drawn[position] = sample;
       // In bounds: `next` is below 1.
-      const candidate = free[Math.floor(request.random.next() * free.length)]!;
-      if (!(isEveryoneIn || this.#isIn(candidate, request))) continue;
-      let earlier = 0;
-      while (earlier < count && scratch[earlier] !== candidate) earlier++;
-      if (earlier === count) scratch[count++] = candidate;
+      const candidate = free[position]!;
+      if (isEveryoneIn || this.#isIn(candidate, request)) scratch[count++] = candidate;
     }
     if (count === 0) count = this.#drawFromAll(request);
     if (this.#affinity !== undefined) {

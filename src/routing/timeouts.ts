@@ -43,9 +43,10 @@ function firstTokenTimeoutMs({ firstTokenMs, predictedMs, isReasoning, loadsMode
 }
 
 function wholeAnswerTimeoutMs({ totalMs, predictedMs, isReasoning, loadsModelsOnDemand }: AnswerWait): number {
-  if (predictedMs === undefined) return totalMs;
   const leastMs = isReasoning ? REASONING_MS : loadsModelsOnDemand ? LOADING_MS : USUAL_MS;
-  return Math.max(leastMs, PATIENCE * predictedMs);
+  // All of it would leave no time for anybody else, if this one is silent.
+  const longestMs = predictedMs === undefined ? totalMs / 2 : PATIENCE * predictedMs;
+  return Math.max(leastMs, longestMs);
 }
 
 /**

@@ -1,9 +1,9 @@
 import { z } from "zod";
 
 /** The group option `shadow`: a share of the requests is copied to another group, whose answers nobody gets. */
-export interface ShadowOptions {
+export interface ShadowOptions<Name extends string = string> {
   /** The name of the other group. */
-  readonly group: string;
+  readonly group: Name;
   /** Share of the requests that are copied, 0–1. */
   readonly share: number;
   /** Most copies under way in this process, an integer, 1–10000; beyond it they are dropped. @default 16 */

@@ -25,6 +25,8 @@ export class LatencyCost {
   #bestSlownessMs = 1;
   #bestDecodeMs = 0;
   readonly #ties = new Ties();
+  /** What {@link #estimate} came to. Returned, it would be allocated, like any fraction that a call returns. */
+  readonly #waitMs = new Float64Array(1);
 
   /**
    * Looks for the best values, to which all else compares.
@@ -37,9 +39,8 @@ export class LatencyCost {
     for (let position = 0; position < candidates.length; position++) {
       // In bounds.
       const candidate = candidates[position]!;
-      if (candidate.samples === 0) continue;
       const ownSlownessMs = candidate.slownessMs;
-      if (ownSlownessMs < slownessMs) slownessMs = ownSlownessMs;
+      if (ownSlownessMs < slownessMs && ownSlownessMs > 0) slownessMs = ownSlownessMs;
       const ownDecodeMs = candidate.msPerOutputToken;
       // 0: no stream has ended there yet.
       if (ownDecodeMs < decodeMs && ownDecodeMs > 0) decodeMs = ownDecodeMs;
@@ -52,8 +53,8 @@ export class LatencyCost {
   /**
    * The candidate of the lowest cost; ties are random.
    *
-   * Most candidates are ruled out by a bound that their cost cannot be below, which takes neither an exponential nor a
-   * root: at 256 candidates this is most of the time saved.
+   * Nearly all candidates are ruled out by a floor that their cost cannot be below, which takes no exponential: of 256
+   * some ten costs are worked out. The floor of an idle one has what is forgiven at most.
    *
    * @param isIn - Leaves others out. There must be one that is in. @default all
    */
@@ -63,27 +64,44 @@ export class LatencyCost {
     isIn?: (candidate: C) => boolean,
   ): C {
     const ties = this.#ties;
-    const best = this.#bestSlownessMs;
     const own = ownWork(request);
     const { now } = request;
-    const leastDecode = DECODE_SHARE * request.outputTokens * this.#bestDecodeMs;
+    // All that is the same for all, out of the loop; constants too, which the optimizer would fetch each time.
+    const best = this.#bestSlownessMs * SAFETY;
+    const perBand = SAFETY / SLOWNESS_BAND;
+    const bestDecode = this.#bestDecodeMs * SAFETY;
+    const decodeWeight = DECODE_SHARE * request.outputTokens;
+    const perDecodeBand = (decodeWeight * SAFETY) / DECODE_BAND;
+    const leastDecode = decodeWeight * bestDecode;
+    const perForgiveMs = 1 / FORGIVE_MS;
     let lowest = Number.POSITIVE_INFINITY;
     for (let position = 0; position < candidates.length; position++) {
       // In bounds.
       const candidate = candidates[position]!;
       const work = workAhead(candidate, own);
-      if (candidate.samples > 0) {
-        if ((best * work + leastDecode) * SAFETY > lowest) continue;
-        const slownessMs = candidate.slownessMs;
-        if (slownessMs > SLOWNESS_BAND * best) {
-          // exp(-x) >= 1 - x: forgiven at most so much.
-          const idleMs = candidate.streams > 0 ? 0 : now - candidate.lastSampleAt;
-          const leastMs = (best + (slownessMs - best) * (1 - idleMs / FORGIVE_MS)) / SLOWNESS_BAND;
-          if ((leastMs * work + leastDecode) * SAFETY > lowest) continue;
+      let floor = best * work;
+      const { slownessMs } = candidate;
+      if (slownessMs > 0) {
+        const { streams } = candidate;
+        // What is remembered, at least: the first terms of the exponential's series, an even number of which is below it.
+        let kept = 1;
+        if (streams === 0) {
+          const idle = (now - candidate.lastSampleAt) * perForgiveMs;
+          if (idle > 1.5) kept = 0;
+          else if (idle > 0) kept = 1 - idle + idle * idle * (0.5 - idle * (1 / 6));
         }
-      } else if (best * work * SAFETY > lowest) continue;
+        floor = Math.max(best, (best + (slownessMs - best) * kept) * perBand) * work;
+        if (floor + leastDecode > lowest) continue;
+        const load = Math.sqrt((streams + 1) / (candidate.averageStreams + 1));
+        const decodeMs = bestDecode + (candidate.msPerOutputToken - bestDecode) * kept;
+        floor += Math.max(leastDecode, decodeMs * load * perDecodeBand);
+      }
+      if (floor > lowest) continue;
+      const charge = penalty(candidate, now);
+      if (floor * charge > lowest) continue;
       if (isIn !== undefined && !isIn(candidate)) continue;
-      const cost = this.of(candidate, request);
+      this.#estimate(candidate, request);
+      const cost = this.#waitMs[0]! * charge; // it has one
       if (cost < lowest) {
         lowest = cost;
         ties.restart(position);
@@ -94,20 +112,37 @@ export class LatencyCost {
   }
 
   of(candidate: Candidate, request: StrategyRequest): number {
+    this.#estimate(candidate, request);
+    return this.#waitMs[0]! * penalty(candidate, request.now); // it has one
+  }
+
+  /** Sets {@link #waitMs}: {@link penalty} comes on top. */
+  #estimate(candidate: Candidate, request: StrategyRequest): void {
+    const { now } = request;
     const best = this.#bestSlownessMs;
     const work = workAhead(candidate, ownWork(request));
-    const charge = penalty(candidate, request.now);
-    if (candidate.samples === 0) {
-      return candidate.streams < UNSAMPLED_STREAMS || !this.#hasSamples
-        ? best * work * charge
-        : Number.POSITIVE_INFINITY;
+    if (candidate.slownessMs === 0) {
+      const isOpen = candidate.streams < UNSAMPLED_STREAMS || !this.#hasSamples;
+      this.#waitMs[0] = isOpen ? best * work : Number.POSITIVE_INFINITY;
+      return;
     }
-    // Forgiveness only lowers: inside the band already, it changes nothing and its exponential is saved.
+    const bestDecode = this.#bestDecodeMs;
+    const load = Math.sqrt((candidate.streams + 1) / (candidate.averageStreams + 1));
     let slownessMs = candidate.slownessMs;
-    if (slownessMs > SLOWNESS_BAND * best) slownessMs = best + (slownessMs - best) * remembered(candidate, request.now);
+    let decodeMs = candidate.msPerOutputToken;
+    const isSlow = slownessMs > SLOWNESS_BAND * best;
+    const isSlowToDecode = decodeMs * load > DECODE_BAND * bestDecode;
+    // Forgiveness only lowers: inside the bands already, it changes nothing and its exponential is saved.
+    if (isSlow || isSlowToDecode) {
+      const share = remembered(candidate, now);
+      if (isSlow) slownessMs = best + (slownessMs - best) * share;
+      if (isSlowToDecode && decodeMs > bestDecode) decodeMs = bestDecode + (decodeMs - bestDecode) * share;
+    }
     slownessMs = slownessMs > SLOWNESS_BAND * best ? slownessMs / SLOWNESS_BAND : best;
-    const ttftMs = Math.max(slownessMs * work, lateMs(candidate, request.now));
-    return (ttftMs + DECODE_SHARE * request.outputTokens * this.#decodeMs(candidate, request.now)) * charge;
+    decodeMs *= load;
+    decodeMs = decodeMs > DECODE_BAND * bestDecode ? decodeMs / DECODE_BAND : bestDecode;
+    const ttftMs = Math.max(slownessMs * work, lateMs(candidate, now));
+    this.#waitMs[0] = ttftMs + DECODE_SHARE * request.outputTokens * decodeMs;
   }
 
   /** The TTFT to expect; `undefined` where nothing is known to tell it from. */
@@ -118,16 +153,6 @@ export class LatencyCost {
     if (candidate.samples === 0) return candidate.streams < UNSAMPLED_STREAMS ? best * work : Number.POSITIVE_INFINITY;
     const slownessMs = best + (candidate.slownessMs - best) * remembered(candidate, request.now);
     return Math.max(slownessMs * work, lateMs(candidate, request.now));
-  }
-
-  #decodeMs(candidate: Candidate, now: number): number {
-    const best = this.#bestDecodeMs;
-    const load = Math.sqrt((candidate.streams + 1) / (candidate.averageStreams + 1));
-    let decodeMs = candidate.msPerOutputToken;
-    if (decodeMs * load <= DECODE_BAND * best) return best;
-    if (decodeMs > best) decodeMs = best + (decodeMs - best) * remembered(candidate, now);
-    decodeMs *= load;
-    return decodeMs > DECODE_BAND * best ? decodeMs / DECODE_BAND : best;
   }
 }
 

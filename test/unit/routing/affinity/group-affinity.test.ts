@@ -109,7 +109,7 @@ describe("affinity of a choice", () => {
         if (picked) expect(kinds[Number(picked.id.slice(1))]).toBe("free");
         else expect(kinds).not.toContain("free");
       }),
-      { numRuns: 150 },
+      { numRuns: 200 },
     );
   });
 
@@ -130,7 +130,7 @@ describe("affinity of a choice", () => {
           expect(picked[1]).toBe(picked[0]);
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 200 },
     );
   });
 

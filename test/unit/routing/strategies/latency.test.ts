@@ -35,6 +35,32 @@ describe("strategy latency", () => {
     );
   });
 
+  test("routing invariant 2: rules nobody out too early, however many are compared and however long they idle", () => {
+    const random = seededRandom(11);
+    const oneOf = <T>(...values: readonly T[]): T => values[Math.floor(random.next() * values.length)]!;
+    for (let round = 0; round < 300; round++) {
+      const candidates = Array.from({ length: 100 }, (_, index) => {
+        const success = oneOf(1, 1, 1, 0.99, 0.8);
+        return aCandidate({
+          index,
+          streams: oneOf(0, 0, 1, 2),
+          waitingTokens: oneOf(0, 0, 500),
+          samples: 9,
+          slownessMs: 0.1 + 0.1 * random.next(),
+          // Some have only answered without streaming yet.
+          msPerOutputToken: oneOf(0, 3 + 3 * random.next(), 3 + 3 * random.next()),
+          averageStreams: oneOf(0, 0.5, 3),
+          // Some were sampled after the request looked at the clock.
+          lastSampleAt: NOW - oneOf(-20_000, 0, 300, 20_000, 44_000, 46_000, 60_000, 900_000),
+          successRate: () => success,
+        });
+      });
+      const request = { ...aChoice({ random, promptTokens: 500, outputTokens: oneOf(0, 180) }), now: NOW };
+      const costs = strategy.costs?.(candidates, request) ?? [];
+      expect(costs[strategy.pick(candidates, request).index]).toBe(Math.min(...costs));
+    }
+  });
+
   test("routing invariant 3: draws uniformly among equals, wherever they stand", () => {
     const counts = new Array<number>(20).fill(0);
     const candidates = counts.map((_, index) =>
