@@ -1,10 +1,11 @@
 import { type RouterError, routerError } from "../errors/router-error.js";
 import type { Clock, Timer } from "../internal/clock.js";
+import { processWarnings } from "../internal/process-warnings.js";
 import { atCallDepth, currentCallDepth } from "./call-depth.js";
 import { EventQueue, type QueuedEvent } from "./event-queue.js";
 import { isThenable } from "./guard-call.js";
 import { frozenPrincipal } from "./guarded-request.js";
-import { observeAtOnce, type Plugin, type RouterEvent } from "./plugin.js";
+import { countsWarnings, eventsOfInterest, observeAtOnce, type Plugin, type RouterEvent } from "./plugin.js";
 
 export type ObserverHook =
   | "onRequest"
@@ -34,9 +35,15 @@ export const HOOK_OF_EVENT: Readonly<Record<RouterEvent["type"], ObserverHook>> 
 
 const MAX_QUEUED = 10_000;
 const MAX_QUEUED_BYTES = 32 * 1024 * 1024;
-/** Events per turn of the event loop, and time per turn: whatever is reached first. Requests run in between. */
-const EVENTS_PER_TURN = 256;
+/**
+ * Events per turn of the event loop, and time per turn: whatever is reached first. Requests run in between. As many events
+ * as the requests that end in one turn make, where there are hundreds: what is left over each time is dropped in the end.
+ */
+const EVENTS_PER_TURN = 1_024;
 const TURN_MS = 5;
+/** The time is looked at between groups of events, which grow up to this while the groups before took no time to speak of. */
+const LARGEST_GROUP = 8;
+const SHORT_GROUP_MS = 0.25;
 /** A plugin that keeps failing is reported this often. */
 const REPORT_INTERVAL_MS = 60_000;
 
@@ -49,6 +56,13 @@ export interface ObserversView {
   readonly failed: number;
 }
 
+/** Who is told of events of one type. */
+interface Audience {
+  readonly observers: readonly Observer[];
+  /** Some of them could change what they are given. */
+  readonly needsFrozen: boolean;
+}
+
 interface Observer {
   readonly name: string;
   readonly seesContent: boolean;
@@ -58,12 +72,14 @@ interface Observer {
 /** Brings events to those who watch, later and apart from the requests: nothing here delays or harms one (R25). */
 export class Observers {
   readonly #clock: Clock;
-  readonly #observers = new Map<RouterEvent["type"], readonly Observer[]>();
+  readonly #audiences = new Map<RouterEvent["type"], Audience>();
   /** Those that are told in the caller's own context. */
   readonly #immediate: readonly Observer[];
   readonly #queue = new EventQueue(MAX_QUEUED, MAX_QUEUED_BYTES);
   /** When each plugin was last reported; as many as there are plugins. */
   readonly #reportedAt = new Map<string, number>();
+  /** Some plugin is there for warnings. */
+  readonly #isHeard: boolean;
   #timer: Timer | undefined;
   #failedCount = 0;
   #isClosed = false;
@@ -71,15 +87,20 @@ export class Observers {
   constructor(plugins: readonly Plugin[], clock: Clock) {
     this.#clock = clock;
     for (const [type, hook] of Object.entries(HOOK_OF_EVENT) as [RouterEvent["type"], ObserverHook][]) {
-      const observers = plugins.flatMap((plugin): Observer[] => {
+      const listening = plugins.filter(
+        (plugin) => plugin[hook] !== undefined && plugin[eventsOfInterest]?.includes(type) !== false,
+      );
+      const observers = listening.flatMap((plugin): Observer[] => {
         const watch: ((event: never) => unknown) | undefined = plugin[hook];
         // The table above pairs each event with a hook that takes it.
         if (!watch) return [];
         const seesContent = plugin.observesContent === true;
         return [{ name: plugin.name, seesContent, notify: (event) => watch.call(plugin, event as never) }];
       });
-      if (observers.length > 0) this.#observers.set(type, observers);
+      const needsFrozen = listening.some((plugin) => plugin[eventsOfInterest] === undefined);
+      if (observers.length > 0) this.#audiences.set(type, { observers, needsFrozen });
     }
+    this.#isHeard = plugins.some((plugin) => plugin.onWarning !== undefined && plugin[countsWarnings] !== true);
     this.#immediate = plugins.flatMap((plugin): Observer[] => {
       const watch = plugin[observeAtOnce];
       if (!watch) return [];
@@ -89,22 +110,29 @@ export class Observers {
   }
 
   listensTo(type: RouterEvent["type"]): boolean {
-    return (this.#immediate.length > 0 || this.#observers.has(type)) && !this.#isClosed;
+    return (this.#immediate.length > 0 || this.#audiences.has(type)) && !this.#isClosed;
   }
 
-  /** Takes an event over: it is frozen, and delivered in a later turn of the event loop. */
+  /**
+   * Takes an event over: it is delivered in a later turn of the event loop, and frozen where one of those who are told
+   * could change it.
+   */
   emit(event: RouterEvent, headers?: Map<string, string>): void {
-    if (!this.listensTo(event.type)) return;
-    const frozen = frozenEvent(event);
+    if (this.#isClosed) return;
+    const audience = this.#audiences.get(event.type);
+    if (!audience && this.#immediate.length === 0) return;
+    const safe = audience?.needsFrozen === false && event.type !== "request-failed" ? event : frozenEvent(event);
     if (this.#immediate.length > 0) {
-      this.#notify(this.#immediate, frozen, headers);
-      if (!this.#observers.has(event.type)) return;
+      this.#notify(this.#immediate, safe, headers);
+      if (!audience) return;
     }
-    this.#queue.push(frozen, currentCallDepth());
+    this.#queue.push(safe, currentCallDepth());
     this.#timer ??= this.#clock.schedule(0, () => this.#deliverTurn(), true);
   }
 
+  /** To the plugins with `onWarning`; where there is none, to the process. */
   warn(message: string, requestId?: string): void {
+    if (!this.#isHeard && !this.#isClosed) processWarnings.tell(message);
     this.emit({ type: "warning-raised", at: this.#clock.wallNow(), message, requestId });
   }
 
@@ -142,10 +170,16 @@ export class Observers {
 
   #deliverTurn(): void {
     this.#timer = undefined;
-    const until = this.#clock.now() + TURN_MS;
-    for (let count = 0; count < EVENTS_PER_TURN && this.#queue.length > 0; count++) {
-      this.#deliver(this.#queue.shift());
-      if (this.#clock.now() > until) break;
+    let now = this.#clock.now();
+    const until = now + TURN_MS;
+    let group = 1;
+    for (let left = Math.min(EVENTS_PER_TURN, this.#queue.length); left > 0 && now <= until; ) {
+      const began = now;
+      const size = Math.min(group, left);
+      for (let count = 0; count < size; count++) this.#deliver(this.#queue.shift());
+      left -= size;
+      now = this.#clock.now();
+      group = now - began <= SHORT_GROUP_MS ? Math.min(group * 2, LARGEST_GROUP) : 1;
     }
     if (this.#queue.length > 0) this.#timer ??= this.#clock.schedule(0, () => this.#deliverTurn(), true);
   }
@@ -153,9 +187,11 @@ export class Observers {
   #deliver(queued: QueuedEvent | undefined): void {
     if (!queued) return;
     const { event, depth } = queued;
+    const observers = this.#audiences.get(event.type)?.observers ?? [];
     // Requests that an observer makes belong under the request that the event is about, not under the one whose turn
     // happened to set the timer.
-    atCallDepth(depth, () => this.#notify(this.#observers.get(event.type) ?? [], event));
+    if (depth === currentCallDepth()) this.#notify(observers, event);
+    else atCallDepth(depth, () => this.#notify(observers, event));
   }
 
   #notify(observers: readonly Observer[], event: RouterEvent, headers?: Map<string, string>): void {

@@ -72,6 +72,8 @@ export interface PluginAttempt {
   readonly request: PluginRequest;
   /** 1 for the first attempt of the request. */
   readonly number: number;
+  /** It goes on with the answer of an attempt whose stream broke (`midStream`). */
+  readonly resumed: boolean;
   readonly group: string;
   readonly deployment: string;
   readonly provider: string;
@@ -271,6 +273,36 @@ type OrNothing<T> = T | void;
  */
 export const observeAtOnce: unique symbol = Symbol.for("llm-switchyard.observeAtOnce");
 
+/**
+ * Under this key a plugin of this package lists the events that it makes something of: an event that nobody wants is not
+ * made. It also says that the plugin leaves events as they are and shows them to nobody. For it alone none is frozen:
+ * measured, that cost as much as making it.
+ * @internal
+ */
+export const eventsOfInterest: unique symbol = Symbol.for("llm-switchyard.eventsOfInterest");
+
+/**
+ * Under this key a plugin of this package says that it only counts warnings: nobody has read them then.
+ * @internal
+ */
+export const countsWarnings: unique symbol = Symbol.for("llm-switchyard.countsWarnings");
+
+/** A name of a model in the options of a plugin. */
+export interface ModelMention {
+  /** Where it stands: `judge.group`. */
+  readonly option: string;
+  readonly model: string;
+  /** The plugin sends requests to it; without it, it only limits those that name it, which may be none. */
+  readonly isCalled: boolean;
+}
+
+/**
+ * Under this key a plugin of this package lists the models that its options name: a configuration that has not one of
+ * those that it calls is refused.
+ * @internal
+ */
+export const mentionedModels: unique symbol = Symbol.for("llm-switchyard.mentionedModels");
+
 /** What becomes of the records that a sink was given, in numbers. */
 export interface SinkView {
   /** Waiting, or on their way. */
@@ -346,6 +378,9 @@ export interface Plugin<R = unknown> {
   close?(): MaybePromise<void>;
   /** @param headers - Of an `attempt-started`: takes the trace headers that the call is to carry. */
   [observeAtOnce]?(event: RouterEvent, headers?: Map<string, string>): void;
+  readonly [eventsOfInterest]?: readonly RouterEvent["type"][];
+  readonly [countsWarnings]?: boolean;
+  readonly [mentionedModels]?: readonly ModelMention[];
   [metricsText]?(): Promise<MetricsPage>;
   [sinkView]?(): SinkView;
 }

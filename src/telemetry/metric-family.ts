@@ -41,6 +41,8 @@ interface Series<T> {
 abstract class Family<T> implements RegisteredMetric {
   abstract readonly type: RegisteredMetric["type"];
   readonly aggregator = "sum";
+  /** Called where all series are gone: whoever holds one has to let go of it. */
+  onReset: () => void = () => {};
   readonly #series = new Map<string, Series<T>>();
 
   constructor(
@@ -52,7 +54,8 @@ abstract class Family<T> implements RegisteredMetric {
   protected abstract create(): T;
   protected abstract valuesOf(state: T, labels: Series<T>["labels"]): MetricValue[];
 
-  protected series(values: readonly string[]): T {
+  /** What is counted under these labels, until {@link onReset}; worth keeping, for looking it up costs more than counting. */
+  series(values: readonly string[]): T {
     const known = this.#series.get(keyOf(values));
     if (known) return known.state;
     const isFull = this.#series.size >= MAX_SERIES;
@@ -75,10 +78,20 @@ abstract class Family<T> implements RegisteredMetric {
 
   reset(): void {
     this.#series.clear();
+    this.onReset();
   }
 }
 
-export class CounterFamily extends Family<{ value: number }> {
+/** One series of a counter. */
+export class Count {
+  value = 0;
+
+  add(amount: number): void {
+    this.value += amount;
+  }
+}
+
+export class CounterFamily extends Family<Count> {
   readonly type = "counter";
 
   /** @param units - How many units that are added make one of the metric, for sums that are kept as integers. */
@@ -91,23 +104,37 @@ export class CounterFamily extends Family<{ value: number }> {
     super(name, help, labelNames);
   }
 
-  add(amount: number, values: readonly string[]): void {
-    this.series(values).value += amount;
-  }
-
   protected override create() {
-    return { value: 0 };
+    return new Count();
   }
 
-  protected override valuesOf({ value }: { value: number }, labels: Readonly<Record<string, string>>): MetricValue[] {
+  protected override valuesOf({ value }: Count, labels: Readonly<Record<string, string>>): MetricValue[] {
     return [{ value: value / this.units, labels }];
   }
 }
 
-interface Distribution {
+/** One series of a histogram. */
+export class Distribution {
+  /** Observations at most as large as each bound and larger than the one before; the last are beyond all bounds. */
   readonly counts: number[];
-  sum: number;
-  count: number;
+  sum = 0;
+  count = 0;
+  readonly #bounds: readonly number[];
+
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds;
+    this.counts = new Array<number>(bounds.length + 1).fill(0);
+  }
+
+  observe(value: number): void {
+    if (!Number.isFinite(value)) return;
+    this.sum += value;
+    this.count += 1;
+    const bounds = this.#bounds;
+    let index = 0;
+    while (index < bounds.length && value > (bounds[index] as number)) index++; // in range
+    this.counts[index] = (this.counts[index] ?? 0) + 1;
+  }
 }
 
 export class HistogramFamily extends Family<Distribution> {
@@ -122,19 +149,8 @@ export class HistogramFamily extends Family<Distribution> {
     super(name, help, labelNames);
   }
 
-  observe(value: number, values: readonly string[]): void {
-    if (!Number.isFinite(value)) return;
-    const distribution = this.series(values);
-    distribution.sum += value;
-    distribution.count += 1;
-    const { bounds } = this;
-    let index = 0;
-    while (index < bounds.length && value > (bounds[index] as number)) index++; // in range
-    distribution.counts[index] = (distribution.counts[index] ?? 0) + 1;
-  }
-
   protected override create() {
-    return { counts: new Array<number>(this.bounds.length + 1).fill(0), sum: 0, count: 0 };
+    return new Distribution(this.bounds);
   }
 
   protected override valuesOf({ counts, sum, count }: Distribution, labels: Readonly<Record<string, string>>) {

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { pluginNameSchema } from "../options.js";
 import { parseOwnOptions } from "../own-options.js";
-import type { Plugin } from "../plugin.js";
+import { eventsOfInterest, type Plugin } from "../plugin.js";
 import { attemptRecord, type RecordFields, requestRecord, type TelemetryRecord } from "./records.js";
 
 export interface RecordOptions extends RecordFields {
@@ -51,6 +51,7 @@ export function recordPlugin(
   return {
     name,
     observesContent: Boolean(fields.content),
+    [eventsOfInterest]: ["request-settled", "attempt-ended"],
     onSettled: (event) => write(requestRecord(event, fields)),
     ...(fields.attempts !== "none" && {
       onAttempt(event) {

@@ -2,14 +2,7 @@ import type { ErrorCode } from "../../errors/catalog.js";
 import type { Outcome } from "../../errors/classify.js";
 import type { ErrorClass } from "../../errors/upstream-error.js";
 import type { Operation } from "../../protocol/operations.js";
-import type {
-  AttemptEvent,
-  CacheStatus,
-  RequestContent,
-  RequestOutcome,
-  SettledEvent,
-  SettledUsage,
-} from "../plugin.js";
+import type { AttemptEvent, CacheStatus, RequestContent, RequestOutcome, SettledEvent } from "../plugin.js";
 
 /** Grows by one when a field changes its meaning or goes; new fields alone leave it as it is. */
 export const RECORD_VERSION = 1;
@@ -119,19 +112,32 @@ export interface RecordFields {
   readonly metadata?: readonly string[] | undefined;
 }
 
+// Records are written out field by field: put together with `...`, each costs several times as much.
+
 /**
  * The record of a request: listed fields and nothing else (S19). No prompt, no answer, no error's text, and no
  * `principal.key`, which might be a credential; content and metadata only where the options say so.
  *
  * @throws whatever the `content` function throws: there is no record then.
  */
-export function requestRecord(event: SettledEvent, { content, metadata }: RecordFields = {}): RequestTelemetry {
-  const shown = shownContent(event.content, content);
-  const chosen = chosenMetadata(event.metadata, metadata);
-  return {
+export function requestRecord(event: SettledEvent, fields: RecordFields = {}): RequestTelemetry {
+  const { principal, experiment, usage, durationMs, ttftMs } = event;
+  const record: RequestTelemetry = {
     recordVersion: RECORD_VERSION,
     kind: "request",
-    ...whoAndWhat(event, event.durationMs),
+    requestId: event.requestId,
+    at: event.at,
+    startedAt: Math.round(event.at - durationMs),
+    operation: event.operation,
+    model: event.model,
+    group: event.group,
+    user: principal?.user,
+    team: principal?.team,
+    organization: principal?.organization,
+    tags: filled(event.tags),
+    experiment: experiment?.name,
+    variant: experiment?.variant,
+    shadowOf: event.shadowOf,
     isStreaming: event.isStreaming,
     outcome: event.outcome,
     code: event.code,
@@ -144,21 +150,54 @@ export function requestRecord(event: SettledEvent, { content, metadata }: Record
     groups: filled(event.groups),
     excluded: filled(event.excluded),
     dropped: filled(event.dropped),
-    durationMs: tenths(event.durationMs),
-    ttftMs: event.ttftMs === undefined ? undefined : tenths(event.ttftMs),
-    ...usageFields(event.usage),
-    ...(chosen && { metadata: chosen }),
-    ...(shown !== undefined && { content: shown }),
+    durationMs: tenths(durationMs),
+    ttftMs: ttftMs === undefined ? undefined : tenths(ttftMs),
+    promptTokens: usage?.promptTokens,
+    cachedTokens: usage?.cachedTokens,
+    cacheWriteTokens: usage?.cacheWriteTokens,
+    completionTokens: usage?.completionTokens,
+    reasoningTokens: usage?.reasoningTokens,
+    isUsageEstimated: usage?.isEstimated,
+    costNanoUsd: usage?.costNanoUsd,
+    costUsd: usage?.costUsd,
   };
+  return withChosen(record, event, fields);
+}
+
+/** The same object, with what the options let through. @throws whatever the `content` function throws. */
+export function withChosen<T extends Pick<RequestTelemetry, "metadata" | "content">>(
+  record: T,
+  event: SettledEvent,
+  { content, metadata }: RecordFields,
+): T {
+  // Just made, and nobody else's yet.
+  const open: { -readonly [Field in "metadata" | "content"]?: RequestTelemetry[Field] } = record;
+  const chosen = chosenMetadata(event.metadata, metadata);
+  if (chosen) open.metadata = chosen;
+  const shown = shownContent(event.content, content);
+  if (shown !== undefined) open.content = shown;
+  return record;
 }
 
 /** The record of an attempt that has ended. */
 export function attemptRecord(event: AttemptEvent): AttemptTelemetry {
-  const { durationMs = 0, ttftMs } = event;
+  const { principal, experiment, usage, durationMs = 0, ttftMs } = event;
   return {
     recordVersion: RECORD_VERSION,
     kind: "attempt",
-    ...whoAndWhat(event, durationMs),
+    requestId: event.requestId,
+    at: event.at,
+    startedAt: Math.round(event.at - durationMs),
+    operation: event.operation,
+    model: event.model,
+    group: event.group,
+    user: principal?.user,
+    team: principal?.team,
+    organization: principal?.organization,
+    tags: filled(event.tags),
+    experiment: experiment?.name,
+    variant: experiment?.variant,
+    shadowOf: event.shadowOf,
     isStreaming: event.isStreaming,
     attempt: event.attempt,
     isHedge: event.isHedge,
@@ -175,7 +214,14 @@ export function attemptRecord(event: AttemptEvent): AttemptTelemetry {
     status: event.status,
     durationMs: tenths(durationMs),
     ttftMs: ttftMs === undefined ? undefined : tenths(ttftMs),
-    ...usageFields(event.usage),
+    promptTokens: usage?.promptTokens,
+    cachedTokens: usage?.cachedTokens,
+    cacheWriteTokens: usage?.cacheWriteTokens,
+    completionTokens: usage?.completionTokens,
+    reasoningTokens: usage?.reasoningTokens,
+    isUsageEstimated: usage?.isEstimated,
+    costNanoUsd: usage?.costNanoUsd,
+    costUsd: usage?.costUsd,
   };
 }
 
@@ -190,46 +236,16 @@ export function chosenMetadata(
   metadata: Readonly<Record<string, string>>,
   names: readonly string[] | undefined,
 ): Readonly<Record<string, string>> | undefined {
-  const pairs = (names ?? []).flatMap((name): [string, string][] => {
+  if (!names || names.length === 0) return undefined;
+  const pairs = names.flatMap((name): [string, string][] => {
     const value = Object.hasOwn(metadata, name) ? metadata[name] : undefined;
     return value === undefined ? [] : [[name, value]];
   });
   return pairs.length > 0 ? Object.fromEntries(pairs) : undefined;
 }
 
-function whoAndWhat(event: SettledEvent | AttemptEvent, durationMs: number) {
-  const { principal } = event;
-  return {
-    requestId: event.requestId,
-    at: event.at,
-    startedAt: Math.round(event.at - durationMs),
-    operation: event.operation,
-    model: event.model,
-    group: event.group,
-    user: principal?.user,
-    team: principal?.team,
-    organization: principal?.organization,
-    tags: filled(event.tags),
-    experiment: event.experiment?.name,
-    variant: event.experiment?.variant,
-    shadowOf: event.shadowOf,
-  };
-}
-
-function usageFields(usage: SettledUsage | undefined): UsageFields {
-  return {
-    promptTokens: usage?.promptTokens,
-    cachedTokens: usage?.cachedTokens,
-    cacheWriteTokens: usage?.cacheWriteTokens,
-    completionTokens: usage?.completionTokens,
-    reasoningTokens: usage?.reasoningTokens,
-    isUsageEstimated: usage?.isEstimated,
-    costNanoUsd: usage?.costNanoUsd,
-    costUsd: usage?.costUsd,
-  };
-}
-
-const filled = <T>(items: readonly T[]) => (items.length > 0 ? items : undefined);
+/** Fields without anything in them are absent. */
+export const filled = <T>(items: readonly T[]) => (items.length > 0 ? items : undefined);
 
 /** Clocks give more digits than anybody wants. */
-const tenths = (milliseconds: number) => Math.round(milliseconds * 10) / 10;
+export const tenths = (milliseconds: number) => Math.round(milliseconds * 10) / 10;

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { RouterError, routerError } from "../../../src/errors/router-error.js";
-import type { Plugin, RouterEvent } from "../../../src/plugins/plugin.js";
+import { eventsOfInterest, type Plugin, type RouterEvent, type SettledEvent } from "../../../src/plugins/plugin.js";
 import type { VirtualClock } from "../../../src/testing/virtual-clock.js";
-import { aRunner, aSettledEvent, aStartedEvent, aWarning } from "../../support/plugin-fixtures.js";
+import { anAttemptEvent, aRunner, aSettledEvent, aStartedEvent, aWarning } from "../../support/plugin-fixtures.js";
 import { onceUnhandled } from "../../support/unhandled.js";
 
 const unhandled = onceUnhandled();
@@ -124,9 +124,9 @@ describe("observers", () => {
     let count = 0;
     const { runner, clock } = aRunner({ name: "p", onSettled: () => void count++ });
     const turns = countTurns(clock, () => count);
-    for (let number = 0; number < 600; number++) runner.emit(aSettledEvent());
+    for (let number = 0; number < 2_500; number++) runner.emit(aSettledEvent());
     await clock.advance(1);
-    expect(turns).toEqual([256, 256, 88]);
+    expect(turns).toEqual([1_024, 1_024, 452]);
   });
 
   it("leave requests room: those that are slow are told few events per turn", async () => {
@@ -145,6 +145,77 @@ describe("observers", () => {
     await clock.advance(1);
     // Turns of 5 ms.
     expect(turns).toEqual([3, 3, 1]);
+  });
+
+  it("leave requests room: where fast events are followed by slow ones, a turn is over at most 8 of them later", async () => {
+    let count = 0;
+    let nowMs = 0;
+    const { runner, clock } = aRunner({
+      name: "p",
+      onSettled() {
+        if (++count > 100) nowMs += 6;
+      },
+    });
+    clock.now = () => nowMs;
+    const turns = countTurns(clock, () => count);
+    for (let number = 0; number < 130; number++) runner.emit(aSettledEvent());
+    await clock.advance(1);
+    const [first = 0, ...others] = turns;
+    expect(first).toBeGreaterThan(100);
+    expect(first).toBeLessThanOrEqual(108);
+    expect(others).toEqual(others.map(() => 1));
+    expect(count).toBe(130);
+  });
+});
+
+describe("plugins that name the events they make something of", () => {
+  const settledOnly = (fields: Partial<Plugin> = {}): Plugin => ({
+    name: "ours",
+    [eventsOfInterest]: ["request-settled"],
+    ...fields,
+  });
+
+  it("are told of these, and others are not made for them", async () => {
+    const got: string[] = [];
+    const note = (event: RouterEvent) => void got.push(event.type);
+    const { runner, clock } = aRunner(settledOnly({ onSettled: note, onAttempt: note, onRequest: note }));
+    expect(runner.listensTo("request-settled")).toBe(true);
+    expect(runner.listensTo("attempt-ended")).toBe(false);
+    expect(runner.listensTo("request-started")).toBe(false);
+    for (const event of [aStartedEvent(), anAttemptEvent(), aSettledEvent()]) runner.emit(event);
+    await clock.advance(1);
+    expect(got).toEqual(["request-settled"]);
+  });
+
+  it("get events as they were made; as soon as others are told too, they are frozen for all", async () => {
+    const got: RouterEvent[] = [];
+    const note = (event: RouterEvent) => void got.push(event);
+    const alone = aRunner(settledOnly({ onSettled: note }));
+    const event = aSettledEvent();
+    alone.runner.emit(event);
+    await alone.clock.advance(1);
+    expect(got).toEqual([event]);
+    expect(Object.isFrozen(got[0])).toBe(false);
+    const together = aRunner(settledOnly({ onSettled: note }), { name: "theirs", onSettled: note });
+    together.runner.emit(aSettledEvent({ tags: ["web"] }));
+    await together.clock.advance(1);
+    expect(got).toHaveLength(3);
+    for (const frozen of got.slice(1) as SettledEvent[]) {
+      for (const part of [frozen, frozen.usage, frozen.tags, frozen.metadata]) expect(Object.isFrozen(part)).toBe(true);
+    }
+  });
+
+  it("S18: get no error but the copy without content either", async () => {
+    const got: RouterError[] = [];
+    const { runner, clock } = aRunner({
+      name: "ours",
+      [eventsOfInterest]: ["request-failed"],
+      onFailure: ({ error }) => void got.push(error),
+    });
+    runner.emit(aFailure(routerError("upstream_error", { cause: new Error("secret cause") })));
+    await clock.advance(1);
+    expect(got[0]?.cause).toBeUndefined();
+    expect(Object.isFrozen(got[0])).toBe(true);
   });
 });
 

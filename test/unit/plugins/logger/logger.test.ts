@@ -44,6 +44,35 @@ describe("logger", () => {
     expectTypeOf(console).toExtend<LoggerLike>();
   });
 
+  it("hands a logger that prints objects no field without anything in it", async () => {
+    const lines: object[] = [];
+    const write = (fields: object) => void lines.push(fields);
+    const console: LoggerLike = { debug: write, info: write, warn: write, error: write };
+    const cooled = {
+      type: "deployment-cooled",
+      at: 1,
+      deployment: "d",
+      provider: "p",
+      cause: "failures",
+      untilMs: undefined,
+    };
+    const fallback = { ...base, type: "fallback-taken", from: "a", to: "b", chain: "onError", code: "upstream_error" };
+    await logged(
+      logger(console, { attempts: "all" }),
+      base,
+      anAttemptEvent({ type: "attempt-ended", outcome: "ok" }),
+      aSettledEvent(),
+      cooled as RouterEvent,
+      fallback as RouterEvent,
+      aWarning(),
+    );
+    expect(lines).toHaveLength(5);
+    for (const fields of lines) {
+      expect(Object.keys(fields).length).toBeGreaterThan(1);
+      expect(Object.values(fields)).not.toContain(undefined);
+    }
+  });
+
   it("writes one line per request, with exactly the promised fields", async () => {
     const { lines, log } = aPino();
     await logged(logger(log), base, aSettledEvent({ principal: { user: "u1", team: "t1" }, tags: ["web"], ttftMs: 4 }));
@@ -145,6 +174,32 @@ describe("logger", () => {
     expect(none.lines).toEqual([]);
   });
 
+  it("puts no line together that the log would not write", async () => {
+    const asked: string[] = [];
+    const shown: unknown[] = [];
+    const { lines, log } = aPino("warn");
+    const quiet: LoggerLike = {
+      debug: () => expect.unreachable(),
+      info: () => expect.unreachable(),
+      warn: (fields, message) => log.warn(fields, message),
+      error: (fields, message) => log.error(fields, message),
+      isLevelEnabled(level) {
+        asked.push(level);
+        return log.isLevelEnabled(level);
+      },
+    };
+    const content = { input: { model: "chat", messages: [] }, output: undefined, length: 3 };
+    await logged(
+      logger(quiet, { content: (given) => shown.push(given) }),
+      aSettledEvent({ content }),
+      anAttemptEvent({ outcome: "hard" }),
+      settled("failed", "upstream_error"),
+    );
+    expect(asked).toEqual(["info", "debug", "error"]);
+    expect(shown).toEqual([]);
+    expect(lines).toMatchObject([{ level: "error", msg: "request failed" }]);
+  });
+
   it("F16: writes no content and no secrets, in whatever event they hide", async () => {
     const canary = "sk-canary-0123456789";
     const { lines, log } = aPino("debug");
@@ -200,6 +255,9 @@ describe("logger", () => {
     expect(issuesOf(() => logger({ info: () => {}, error: () => {}, debug: 7 } as never))).toEqual([
       { path: "logger.debug", message: "expected a function" },
       { path: "logger.warn", message: "expected a function" },
+    ]);
+    expect(issuesOf(() => logger({ ...console, isLevelEnabled: true } as never))).toEqual([
+      { path: "logger.isLevelEnabled", message: "expected a function" },
     ]);
     expect(issuesOf(() => logger(undefined as never))).toEqual([{ path: "logger", message: "expected a logger" }]);
     expect(issuesOf(() => logger(aPino().log, { levl: "info" } as never))).toEqual([
