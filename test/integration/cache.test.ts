@@ -3,7 +3,7 @@ import { routerError } from "../../src/errors/router-error.js";
 import { cache, createDirectory, createMemoryLedger, pii, rateLimit, systemClock } from "../../src/index.js";
 import { deferred } from "../../src/internal/deferred.js";
 import type { CacheStore } from "../../src/plugins/cache/cache-store.js";
-import type { Plugin, Principal, SettledEvent } from "../../src/plugins/plugin.js";
+import type { DeploymentRequirement, Plugin, Principal, SettledEvent } from "../../src/plugins/plugin.js";
 import type { ChatChunk } from "../../src/protocol/chat.js";
 import type { ReplyStream } from "../../src/router/reply-stream.js";
 import type { Router } from "../../src/router/router.js";
@@ -890,6 +890,60 @@ describe("a semantic cache", () => {
     expect((await send("hello 1")).cache).toBe("hit");
   });
 
+  it("asks its group on, whatever texts of callers the upstream refuses", async () => {
+    const upstream = await open.upstream();
+    let refused = 0;
+    upstream.when(({ path, body }) => {
+      if (!path.endsWith("/embeddings")) return undefined;
+      const { input } = body as { input: string };
+      if (input.startsWith("hello")) {
+        refused += 1;
+        return error(400, { message: "This input is too long." });
+      }
+      const data = [{ object: "embedding", index: 0, embedding: meaning(input) }];
+      const usage = { prompt_tokens: 1, total_tokens: 1 };
+      return {
+        kind: "respond",
+        status: 200,
+        headers: { "content-type": "application/json" },
+        body: [JSON.stringify({ object: "list", data, model: "e", usage })],
+      };
+    });
+    const { send } = over(upstream, [cache({ semantic: { model: "embed", threshold: 0.9 } }) as Plugin], {
+      models: {
+        chat: { deployments: [deploymentOf(upstream, "a")], retries: 0 },
+        embed: { deployments: [deploymentOf(upstream, "e")], retries: 0 },
+      },
+    });
+    const [first = "", second = ""] = asFrance;
+    await send(first);
+    for (let index = 0; index < 10; index++) expect((await send(`hello ${index}`)).cache).toBe("miss");
+    expect(refused).toBe(10);
+    expect((await send(second)).cache).toBe("semantic");
+  });
+
+  it("sends a question to be embedded only where its caller lets it go", async () => {
+    const [europe, america] = [await open.upstream(), await open.upstream()];
+    const requiring = async (regions: readonly string[], require: DeploymentRequirement) => {
+      const before = [europe.requestCount, america.requestCount] as const;
+      const place = (region: string) => (region === "eu" ? europe : america);
+      const embed = regions.map((region) => deploymentOf(place(region), `e-${region}`, { region, tags: [region] }));
+      const { send } = over(europe, [cache({ semantic: { model: "embed" } }) as Plugin], {
+        models: {
+          chat: { deployments: [deploymentOf(europe, "a", { region: "eu", tags: ["eu"] })], retries: 0 },
+          embed: { deployments: embed, retries: 0 },
+        },
+      });
+      expect((await send("patient data", {}, { require })).cache).toBe("miss");
+      return [europe.requestCount - before[0], america.requestCount - before[1]];
+    };
+    expect(await requiring(["us"], { region: "eu" })).toEqual([1, 0]);
+    expect(await requiring(["us"], { tags: ["eu"] })).toEqual([1, 0]);
+    expect(await requiring(["us", "eu"], { region: "eu" })).toEqual([2, 0]);
+    // An id is of the group that was asked, and says nothing of others.
+    expect(await requiring(["us"], { deployment: "a" })).toEqual([1, 1]);
+  });
+
   it("waits for the embedding no longer than it is told to", async () => {
     const upstream = await open.upstream();
     upstream.when(({ path }) => (path.endsWith("/embeddings") ? silence() : undefined));
@@ -903,7 +957,8 @@ describe("a semantic cache", () => {
 
   it("is the cache of one router", async () => {
     const { plugin } = await semantic();
-    expect(() => open.router({ models: { chat: [{ provider: "simulated", model: "m" }] }, plugins: [plugin] })).toThrow(
+    const one = [{ provider: "simulated" as const, model: "m" }];
+    expect(() => open.router({ models: { chat: one, embed: one }, plugins: [plugin] })).toThrow(
       "belongs to one router",
     );
   });

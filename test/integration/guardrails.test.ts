@@ -84,6 +84,27 @@ describe("S41: each guardrail, on each endpoint, streamed and whole, in each mod
     if (mode === "input") expect(upstream.requestCount).toBe(0);
   });
 
+  it.each<[string, Plugin]>([
+    ["that also gates the call", denyList({ mode: ["parallel", "stream"], phrases: ["canary"] })],
+    [
+      "that also puts back what it masks",
+      pii({ mode: ["input", "stream"], action: "mask", reversible: true, entities: ["card"] }),
+    ],
+    ["that also looks at requests", pii({ mode: ["input", "stream"] })],
+  ])("a guardrail of streams %s refuses whole replies, and reads streams", async (_, plugin) => {
+    const { router, upstream } = await routerWith([plugin], stream({ chunks: cut(CANARY, [3]) }));
+    for (const call of [
+      () => router.chat.completions.create(ask("Hi")),
+      () => router.completions.create({ model: "chat", prompt: "Hi" }),
+    ]) {
+      expect(await rejection(call())).toMatchObject({ code: "invalid_request", param: "stream" });
+    }
+    expect(upstream.requestCount).toBe(0);
+    const { text } = await deliver(await router.chat.completions.create({ ...ask("Hi"), stream: true }));
+    expect(text).not.toContain(CARD);
+    await router.embeddings.create({ model: "chat", input: "Hi" });
+  });
+
   it.each([
     ["token ids in a prompt", "completions", { prompt: [1, 2, 3] }],
     ["lists of token ids", "completions", { prompt: [[1], [2]] }],
@@ -131,6 +152,8 @@ describe("a guardrail of requests", () => {
     text("Hi", {
       messages: [{ role: "assistant", content: null, tool_calls: [{ id: "c1", type: "function", ...fields }] }],
     });
+  const schema = (parameters: object) =>
+    text("Hi", { tools: [{ type: "function", function: { name: "f", parameters } }] });
   const places: [string, object][] = [
     ["user text", text(MAIL)],
     ["system text", text("", { messages: [{ role: "system", content: MAIL }] })],
@@ -186,6 +209,33 @@ describe("a guardrail of requests", () => {
     ["a prediction", text("Hi", { prediction: { type: "content", content: MAIL } })],
     ["a stop sequence", text("Hi", { stop: [MAIL] })],
     ["a field that nobody knows", text("Hi", { extra_field: { deep: [MAIL] } })],
+    ...["logprobs", "token_ids", "prompt_token_ids", "id", "type", "signature", "object", "role", "url"].map(
+      (name): [string, object] => [
+        `a property of a tool's schema that is called ${name}`,
+        schema({ type: "object", properties: { [name]: { type: "string", description: MAIL }, x: { [name]: MAIL } } }),
+      ],
+    ),
+    ...["audio", "input_audio", "reasoning_details", "content"].map((name): [string, object] => [
+      `data in ${name} of a tool's schema`,
+      schema({ properties: { [name]: { data: MAIL } }, [name]: [{ data: MAIL }] }),
+    ]),
+    ["tokens of a message", text("", { messages: [{ role: "user", content: "Hi", logprobs: { content: [MAIL] } }] })],
+    ["sound that is none", text([{ type: "input_audio", input_audio: { data: MAIL, format: "wav" } }])],
+    [
+      "sound that is a text",
+      text([{ type: "input_audio", input_audio: { data: Buffer.from(MAIL).toString("base64"), format: "wav" } }]),
+    ],
+    [
+      "sound of an earlier answer that is none",
+      text("", { messages: [{ role: "assistant", content: "", audio: { id: "a", data: MAIL } }] }),
+    ],
+    [
+      "sealed reasoning that is none",
+      text("", { messages: [{ role: "assistant", content: "", reasoning_details: [{ type: "x", data: MAIL }] }] }),
+    ],
+    ["a field that looks like the way to another", text("Hi", { "messages[0].tool_call_id": MAIL })],
+    ["options of the stream", text("Hi", { stream_options: { note: MAIL } })],
+    ["a field that nobody knows, called like tokens", text("Hi", { chat_template_kwargs: { logprobs: MAIL } })],
     ["an id that is none", text("", { messages: [{ role: "tool", tool_call_id: `mail ${MAIL}`, content: "x" }] })],
   ];
 
@@ -205,6 +255,39 @@ describe("a guardrail of requests", () => {
     const sent = JSON.stringify(masking.upstream.requests.map(({ body: received }) => received));
     expect(sent).not.toContain(MAIL);
     expect(sent).not.toContain(Buffer.from(MAIL).toString("base64").slice(4, 16));
+  });
+
+  it("reads what looks like a name where nothing is named, and leaves names alone where they are", async () => {
+    const digits = "4242424242424242";
+    const sealed = `${digits}${"Ab+/".repeat(20)}==`;
+    const sound = Buffer.from(Array.from({ length: 300 }, (_, place) => (place * 7) % 256)).toString("base64");
+    const { router, upstream } = await routerWith([pii({ action: "mask" })], reply({ text: "Fine." }));
+    const messages = [
+      {
+        role: "assistant",
+        content: "",
+        tool_calls: [{ id: digits, type: "function", function: { name: "f", arguments: "{}" } }],
+        reasoning_details: [{ type: "reasoning.encrypted", data: sealed, signature: sealed }],
+        audio: { id: digits, data: sound },
+      },
+      { role: "tool", tool_call_id: digits, content: "x" },
+    ];
+    const parameters = { type: "object", id: digits, signature: sealed, enum: [digits] };
+    const tools = [{ type: "function", function: { name: "f", parameters } }];
+    await router.chat.completions.create({ model: "chat", messages, tools } as never); // as other providers have it
+    expect(upstream.requests[0]?.body).toMatchObject({
+      messages: [{ tool_calls: [{ id: digits }] }, { tool_call_id: digits }],
+      tools: [{ function: { parameters: { type: "object", id: "[CARD]", enum: ["[CARD]"] } } }],
+    });
+    const verdicts: GuardrailVerdict[] = [];
+    const reading = pii({
+      action: "mask",
+      unreadable: { audio: "refuse" },
+      onVerdict: (verdict) => verdicts.push(verdict),
+    });
+    const refusing = await routerWith([reading]);
+    const call = refusing.router.chat.completions.create({ model: "chat", messages } as never);
+    expect(await rejection(call)).toMatchObject({ code: "invalid_request", param: "messages[0].audio.data" });
   });
 
   it("sees prompts and inputs, one or many", async () => {

@@ -144,6 +144,39 @@ describe("judge", () => {
     expect(pair.judges.requestCount).toBeLessThan(10);
   });
 
+  it("is asked only where the caller lets the text go, and counts as broken where it cannot be", async () => {
+    const [europe, america] = [await open.upstream(), await open.upstream()];
+    for (const [failure, code] of [
+      ["closed", "guardrail_error"],
+      ["open", undefined],
+    ] as const) {
+      const router = open.router({
+        models: {
+          chat: { deployments: [deploymentOf(europe, "a", { region: "eu" })], retries: 0 },
+          judges: { deployments: [deploymentOf(america, "j", { region: "us" })], retries: 0 },
+        },
+        plugins: [judge({ group: "judges", failure })],
+      });
+      const answer = router.chat.completions.create(ask("patient data"), { require: { region: "eu" } });
+      const outcome = await answer.then(
+        () => undefined,
+        (thrown: RouterError) => thrown.code,
+      );
+      expect(outcome).toBe(code);
+    }
+    expect([europe.requestCount, america.requestCount]).toEqual([1, 0]);
+  });
+
+  it("S41: beside the call and on streams, refuses whole replies, but for its own", async () => {
+    const fixture = await routerWith([judge({ group: "judges", mode: ["parallel", "stream"] })]);
+    expect(await rejection(fixture.router.chat.completions.create(ask("Hi")))).toMatchObject({
+      code: "invalid_request",
+      param: "stream",
+    });
+    expect((await streamed(fixture)).error).toBeUndefined();
+    expect(fixture.judges.requestCount).toBe(2);
+  });
+
   it("belongs to one router", async () => {
     const one = judge({ group: "judges" });
     await routerWith([one]);

@@ -1,7 +1,15 @@
 import type { Chunk, Reply } from "../../protocol/operations.js";
-import { valueMatcher } from "../limits/scope.js";
+import { matchedModels, valueMatcher } from "../limits/scope.js";
 import { parseOwnOptions } from "../own-options.js";
-import type { EarlyReply, Lease, Plugin, PluginAttempt, PluginRequest, RequestPatch } from "../plugin.js";
+import {
+  type EarlyReply,
+  type Lease,
+  mentionedModels,
+  type Plugin,
+  type PluginAttempt,
+  type PluginRequest,
+  type RequestPatch,
+} from "../plugin.js";
 import { type AnswerKey, answerKey, questionOf } from "./answer-key.js";
 import { MemoryCacheStore } from "./cache-store.js";
 import { type FlightOutcome, Flights } from "./flights.js";
@@ -46,6 +54,12 @@ export function cache(options: CacheOptions = {}): Plugin<EmbeddingRouter> {
     // It changes no answer.
     policyVersion: "1",
     start: (router) => answers.start(router),
+    [mentionedModels]: [
+      ...matchedModels("cache.match", settings.match),
+      ...(settings.semantic
+        ? [{ option: "cache.semantic.model", model: settings.semantic.model, isCalled: true }]
+        : []),
+    ],
     ...(settings.singleFlight ? { reserve: (request) => answers.enter(request) } : undefined),
     beforeRequest: (request) => answers.lookUp(request),
     beforeAttempt: (attempt) => answers.noteAttempt(attempt),
@@ -65,6 +79,8 @@ interface Session {
   mayStore: boolean;
   /** The group that answers: another one after a fallback. */
   group: string | undefined;
+  /** The answer is put together from those of two attempts, of which the first broke. */
+  isResumed: boolean;
   question: LocatedQuestion | undefined;
 }
 
@@ -129,9 +145,11 @@ class AnswerCache {
     return isPromise(found) ? found.then(goOn) : goOn(found);
   }
 
-  noteAttempt({ request, group }: PluginAttempt): void {
+  noteAttempt({ request, group, resumed }: PluginAttempt): void {
     const session = this.#sessions.get(request.identity);
-    if (session) session.group = group;
+    if (!session) return;
+    session.group = group;
+    session.isResumed ||= resumed;
   }
 
   keep(reply: Reply, request: PluginRequest): void {
@@ -168,8 +186,8 @@ class AnswerCache {
     if (!isWholeAnswer(reply, operation, body)) return;
     const answer: StoredAnswer = { reply, at: this.#settings.clock.wallNow(), lacksUsage };
     this.#flights?.answered(session.identity, { answer, status: undefined });
-    // What another group said, because the right one was away, is nothing to keep.
-    if (!session.mayStore || (session.group !== undefined && session.group !== group)) return;
+    // What another group said, because the right one was away, is nothing to keep; nor is what no model said as a whole.
+    if (!session.mayStore || session.isResumed || (session.group !== undefined && session.group !== group)) return;
     const { ttlMs, maxAnswerBytes } = this.#settings;
     const text = encodeAnswer(answer, key);
     const bytes = Buffer.byteLength(text);
@@ -250,7 +268,15 @@ class AnswerCache {
   #sessionOf({ identity }: PluginRequest): Session {
     let session = this.#sessions.get(identity);
     if (!session) {
-      session = { identity, isOver: false, key: undefined, mayStore: false, group: undefined, question: undefined };
+      session = {
+        identity,
+        isOver: false,
+        key: undefined,
+        mayStore: false,
+        group: undefined,
+        isResumed: false,
+        question: undefined,
+      };
       this.#sessions.set(identity, session);
     }
     return session;

@@ -1,7 +1,10 @@
 import { StoreBreaker } from "../../access/store-breaker.js";
+import type { ErrorCode } from "../../errors/catalog.js";
+import { RouterError } from "../../errors/router-error.js";
 import type { Clock } from "../../internal/clock.js";
 import type { EmbeddingReply } from "../../protocol/embeddings.js";
-import type { PluginRequest } from "../plugin.js";
+import type { DeploymentRequirement, PluginRequest } from "../plugin.js";
+import { requiredPlace } from "../required-place.js";
 import type { AnswerKey, Question } from "./answer-key.js";
 import type { CacheSettings } from "./options.js";
 import { type IndexedQuestion, SemanticIndex, unitVector } from "./semantic-index.js";
@@ -15,6 +18,7 @@ export interface EmbeddingRouter {
         readonly signal: AbortSignal;
         readonly deadlineMs: number;
         readonly tags: readonly string[];
+        readonly require?: DeploymentRequirement | undefined;
         readonly cache: false;
       },
     ): PromiseLike<EmbeddingReply>;
@@ -52,18 +56,27 @@ export class SemanticCache {
   }
 
   /** @returns `undefined`: the embedding did not come. */
-  async locate({ text, likeness }: Question, { signal }: PluginRequest): Promise<LocatedQuestion | undefined> {
+  async locate({ text, likeness }: Question, request: PluginRequest): Promise<LocatedQuestion | undefined> {
     if (!this.#router || !this.#breaker.allows()) return undefined;
     const { model, timeoutMs } = this.#settings;
+    const { signal } = request;
+    // Where the question may not go, it may not go to be located either.
+    const require = requiredPlace(request);
     try {
-      const options = { signal, deadlineMs: timeoutMs, tags: ["semantic-cache"], cache: false } as const;
+      const options = {
+        signal,
+        deadlineMs: timeoutMs,
+        tags: ["semantic-cache"],
+        ...(require && { require }),
+        cache: false,
+      } as const;
       const reply = await this.#router.embeddings.create({ model, input: text }, options);
       const vector = unitVector(reply.data[0]?.embedding);
       this.#breaker.succeeded();
       return vector && { likeness, vector };
-    } catch {
+    } catch (error) {
       // Whoever watches requests sees this one fail: the cache only goes without it.
-      if (!signal.aborted) this.#breaker.failed();
+      if (!signal.aborted && !isAboutRequest(error)) this.#breaker.failed();
       return undefined;
     }
   }
@@ -84,4 +97,23 @@ export class SemanticCache {
     this.#index.clear();
     this.#router = undefined;
   }
+}
+
+/**
+ * Failures that another question would not have met: it is too long, breaks a rule, or may not go where the group is. They
+ * say nothing of the group, which others go on asking.
+ */
+const ABOUT_REQUEST: ReadonlySet<string> = new Set([
+  "invalid_request",
+  "context_length_exceeded",
+  "content_filter",
+  "content_policy_violation",
+  "request_too_large",
+  "request_exceeds_limit",
+  "guardrail_error",
+  "cancelled",
+] satisfies ErrorCode[]);
+
+function isAboutRequest(error: unknown): boolean {
+  return error instanceof RouterError && ABOUT_REQUEST.has(error.code);
 }

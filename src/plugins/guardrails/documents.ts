@@ -65,6 +65,10 @@ function hasControls(text: string): boolean {
   return /[\x00-\x08\x0e-\x1a\x1c-\x1f]/.test(text);
 }
 
+export function isBase64(text: string): boolean {
+  return /^[A-Za-z0-9+/_-]*={0,2}$/.test(text);
+}
+
 function bytesOf(base64: string): Uint8Array | undefined {
   try {
     const binary = atob(base64.replace(/-/g, "+").replace(/_/g, "/"));

@@ -1,10 +1,14 @@
 import { type RouterError, routerError } from "../../errors/router-error.js";
 import type { Chunk, Reply } from "../../protocol/operations.js";
 import type { Plugin, PluginRequest, RequestPatch } from "../plugin.js";
+import { HeldChunks } from "./held-chunks.js";
+import { HeldLength, MAX_HELD_LENGTH } from "./held-length.js";
 import { type Inspected, type Inspection, type InspectionContext, inspectTexts, isPromise } from "./inspection.js";
 import type { GuardrailSettings } from "./options.js";
 import { policyVersionOf } from "./policy-version.js";
-import { filterStream, type StreamedText, type StreamHandler, StreamPipeline } from "./reply-stream.js";
+import { filterStream, StreamPipeline } from "./reply-stream.js";
+import type { StreamedText, StreamHandler } from "./stream-handler.js";
+import { StreamTexts } from "./stream-texts.js";
 import { JsonMasker, type TextFilter, TextMasker } from "./text-filter.js";
 import {
   type CollectedTexts,
@@ -29,10 +33,10 @@ export interface GuardrailSpec {
   readonly policy: unknown;
   /** What is masked in a request comes back in its answer. */
   readonly isReversible?: boolean | undefined;
+  /** It looks at the form of an answer, of which tokens say nothing: they stay. */
+  readonly readsForm?: boolean | undefined;
 }
 
-/** Most characters of a streamed reply that are kept for a check of the whole. */
-const MAX_BUFFERED_LENGTH = 4 * 1024 * 1024;
 /** Most checks at once that nobody waits for; further ones are left out. */
 const MAX_LOOSE_CHECKS = 100;
 
@@ -70,11 +74,12 @@ class GuardrailRunner {
   readonly #settings: GuardrailSettings;
   readonly #inspection: Inspection;
   readonly #isReversible: boolean;
+  readonly #readsForm: boolean;
   readonly #recorder: VerdictRecorder;
   readonly #states = new WeakMap<object, RequestState>();
   #looseChecks = 0;
 
-  constructor({ settings, inspection, policy, isReversible = false }: GuardrailSpec) {
+  constructor({ settings, inspection, policy, isReversible = false, readsForm = false }: GuardrailSpec) {
     const { name, looksAt, isLogOnly, action, failure, placeholderOf, passes, onVerdict } = settings;
     this.policyVersion = policyVersionOf({
       name,
@@ -90,11 +95,13 @@ class GuardrailRunner {
     this.#settings = settings;
     this.#inspection = inspection;
     this.#isReversible = isReversible;
+    this.#readsForm = readsForm;
     this.#recorder = new VerdictRecorder(name, this.policyVersion, onVerdict);
   }
 
   beforeRequest(request: PluginRequest): RequestPatch | undefined | Promise<RequestPatch | undefined> {
     this.#refuseSpeech(request);
+    this.#refuseWhole(request);
     const { looksAt, isLogOnly, action } = this.#settings;
     if (!looksAt.has("input") && !looksAt.has("parallel")) return undefined;
     const collected = requestTexts(request.operation, request.body);
@@ -186,7 +193,9 @@ class GuardrailRunner {
     const action = this.#actionOnReply(inspected);
     const tally = tallyOf(inspected);
     this.#recorder.record(request, { side: "reply", action, tally, unread: [] });
-    if (tally.isEmpty || isLogOnly || action === "flag") return this.#restored(reply, request);
+    if (isLogOnly || action === "flag") return this.#restored(reply, request);
+    // What nobody has read is not delivered, whatever the text beside it says.
+    if (tally.isEmpty) return this.#restored(this.#readsForm ? reply : withoutLogprobs(reply), request);
     if (action === "block") throw this.#refusal("reply", tally, request);
     const masked = replaceReplyTexts(request.operation, reply, inspected.masked(placeholderOf));
     return this.#restored(withoutSpeech(withoutLogprobs(masked)), request);
@@ -251,7 +260,7 @@ class GuardrailRunner {
         const check = async (text: string) =>
           (await maskWhole(formatted([{ ...place, text }], request))).get(0) ?? text;
         // JSON has no sentences, and half of it cannot be masked.
-        return isJson(place, request) ? new WholeFilter(MAX_BUFFERED_LENGTH, check) : new WindowFilter(check);
+        return isJson(place, request) ? new WholeFilter(MAX_HELD_LENGTH, check) : new WindowFilter(check);
       },
     };
   }
@@ -259,9 +268,16 @@ class GuardrailRunner {
   /** Holds the whole stream, checks it in one go, and delivers it then. */
   async *#buffered(chunks: AsyncIterable<Chunk>, request: PluginRequest): AsyncGenerator<Chunk, void, undefined> {
     const { placeholderOf } = this.#settings;
-    const held: Chunk[] = [];
-    const collecting = new StreamTexts(MAX_BUFFERED_LENGTH);
-    for await (const _ of filterStream(request.operation, keeping(chunks, held, MAX_BUFFERED_LENGTH), collecting)) {
+    const held = new HeldChunks(new HeldLength(), this.#readsForm);
+    // Texts and lists are those of the chunks, which are counted: this bounds what is read of them once more.
+    const collecting = new StreamTexts(new HeldLength(2 * MAX_HELD_LENGTH));
+    const read = filterStream(
+      request.operation,
+      keeping(chunks, held),
+      collecting,
+      new HeldLength(2 * MAX_HELD_LENGTH),
+    );
+    for await (const _ of read) {
       // Read for its texts only.
     }
     const inspected = await inspectTexts(
@@ -274,13 +290,17 @@ class GuardrailRunner {
     this.#recorder.record(request, { side: "reply", action, tally, unread: [] });
     if (tally.isEmpty) yield* held;
     else if (action === "block") throw this.#refusal("reply", tally, request);
-    else yield* filterStream(request.operation, iterate(held), collecting.replacing(inspected.masked(placeholderOf)));
+    else {
+      const masking = collecting.replacing(inspected.masked(placeholderOf));
+      yield* filterStream(request.operation, iterate(held), masking, new HeldLength(2 * MAX_HELD_LENGTH));
+    }
   }
 
   /** Delivers everything as it is, and looks at it on the way or, where a check must wait, at the end. */
   async *#observed(chunks: AsyncIterable<Chunk>, request: PluginRequest): AsyncGenerator<Chunk, void, undefined> {
-    const collecting = new StreamTexts(MAX_BUFFERED_LENGTH, true);
-    const pipeline = new StreamPipeline(request.operation, collecting);
+    const held = new HeldLength();
+    const collecting = new StreamTexts(held, true);
+    const pipeline = new StreamPipeline(request.operation, collecting, held);
     const unread: "excess"[] = [];
     try {
       for await (const chunk of chunks) {
@@ -331,11 +351,23 @@ class GuardrailRunner {
   #refuseUnread({ unread }: CollectedTexts, request: PluginRequest): Unreadable[] {
     const { name, passes } = this.#settings;
     for (const [kind, path] of unread) {
-      if (passes.has(kind) || kind === "speech") continue;
+      if (passes.has(kind)) continue;
       const message = `The guardrail ${JSON.stringify(name)} cannot read ${UNREADABLE[kind]}.`;
       throw routerError("invalid_request", { message, param: path, requestId: request.id });
     }
     return [...unread.keys()];
+  }
+
+  /**
+   * Whoever inspects streams only refuses whole replies (S41). The runner does that for plugins without `afterReply`;
+   * others have it for something else than to inspect.
+   */
+  #refuseWhole({ isStreaming, operation, id: requestId }: PluginRequest): void {
+    const { name, looksAt, isLogOnly, failure } = this.#settings;
+    if (isStreaming || operation === "embeddings" || !looksAt.has("stream") || looksAt.has("whole")) return;
+    if (isLogOnly || failure === "open") return;
+    const message = `Refused: the guardrail ${JSON.stringify(name)} inspects streams, and this reply would be whole.`;
+    throw routerError("invalid_request", { message, param: "stream", requestId });
   }
 
   /** A voice cannot be held back by what it says, word by word. */
@@ -393,7 +425,7 @@ function formatted(texts: readonly InspectedText[], request: PluginRequest): rea
 
 /** Signed or encrypted thinking goes back to its provider unchanged: what was masked stays masked. */
 function isSigned(path: string): boolean {
-  return path.includes("reasoning_details");
+  return path.includes("reasoning_details") || path.includes("thinking_blocks");
 }
 
 /** Lets nothing through before the verdict. */
@@ -402,20 +434,13 @@ async function* gated(gate: Promise<void>, chunks: AsyncIterable<Chunk>): AsyncG
   yield* chunks;
 }
 
-async function* iterate(chunks: readonly Chunk[]): AsyncGenerator<Chunk, void, undefined> {
+async function* iterate(chunks: Iterable<Chunk>): AsyncGenerator<Chunk, void, undefined> {
   yield* chunks;
 }
 
-async function* keeping(
-  chunks: AsyncIterable<Chunk>,
-  kept: Chunk[],
-  maxLength: number,
-): AsyncGenerator<Chunk, void, undefined> {
-  let count = 0;
+async function* keeping(chunks: AsyncIterable<Chunk>, kept: HeldChunks): AsyncGenerator<Chunk, void, undefined> {
   for await (const chunk of chunks) {
-    // The texts are counted where they are collected; this bounds chunks that say little.
-    if (++count > maxLength / 16) throw new RangeError("too much to hold back");
-    kept.push(chunk);
+    kept.add(chunk);
     yield chunk;
   }
 }
@@ -432,68 +457,4 @@ function restoringHandler(vault: Vault, request: PluginRequest): StreamHandler {
       return restored;
     },
   };
-}
-
-/** Collects all texts of a stream, in an order that a second pass over the same chunks repeats. */
-class StreamTexts implements StreamHandler {
-  readonly isHolding: boolean;
-  readonly #texts: { path: string; role: string | undefined; format: InspectedText["format"]; text: string }[] = [];
-  readonly #maxLength: number;
-  #length = 0;
-
-  constructor(maxLength: number, isObserving = false) {
-    this.#maxLength = maxLength;
-    this.isHolding = !isObserving;
-  }
-
-  get texts(): readonly InspectedText[] {
-    return this.#texts;
-  }
-
-  filterFor(place: StreamedText): TextFilter {
-    const entry = { ...place, text: "" };
-    this.#texts.push(entry);
-    return {
-      push: (text) => {
-        this.#count(text);
-        entry.text += text;
-        return "";
-      },
-      end: () => "",
-    };
-  }
-
-  inspect(texts: readonly InspectedText[]): ReadonlyMap<number, string> {
-    for (const text of texts) {
-      this.#count(text.text);
-      this.#texts.push({ ...text });
-    }
-    return new Map();
-  }
-
-  /** For the second pass: gives the replacements to the texts in the order of the first. */
-  replacing(replacements: ReadonlyMap<number, string>): StreamHandler {
-    let place = 0;
-    const texts = this.#texts;
-    return {
-      isHolding: true,
-      filterFor() {
-        const own = place++;
-        return { push: () => "", end: () => replacements.get(own) ?? texts[own]?.text ?? "" };
-      },
-      inspect(inspected) {
-        const result = new Map<number, string>();
-        for (const index of inspected.keys()) {
-          const replacement = replacements.get(place++);
-          if (replacement !== undefined) result.set(index, replacement);
-        }
-        return result;
-      },
-    };
-  }
-
-  #count(text: string): void {
-    this.#length += text.length;
-    if (this.#length > this.#maxLength) throw new RangeError("too much to hold back");
-  }
 }

@@ -194,6 +194,7 @@ export function jsonSchema(options: JsonSchemaOptions): Plugin<AskedRouter> {
         );
       },
     },
+    readsForm: true,
     policy: { kind: "jsonSchema", version: 1, schema, from, match: parsed.match, repair, hasAjv: !!parsed.ajv },
   });
 
@@ -217,18 +218,19 @@ export function jsonSchema(options: JsonSchemaOptions): Plugin<AskedRouter> {
     }
     refuseEmpty(known, request);
   }
-  const { afterReply, transformStream } = plugin;
+  const { beforeRequest, afterReply, transformStream } = plugin;
   return own.guarding({
     ...plugin,
     ...(from && {
       beforeRequest(request) {
-        if (!matches(request.model)) return;
+        const patch = beforeRequest?.(request);
+        if (!matches(request.model)) return patch;
         try {
           const validator = requestedValidator(request);
           if (validator) validators.set(request.identity, validator);
         } catch (error) {
           // What it cannot check it does not let through (S41).
-          if (failure === "open" || isLogOnly) return;
+          if (failure === "open" || isLogOnly) return patch;
           const problem = error instanceof SchemaProblem ? error.message : "it is no schema";
           const message = `The guardrail ${JSON.stringify(name)} cannot check answers against this schema: ${problem}.`;
           throw routerError("invalid_request", {
@@ -237,6 +239,7 @@ export function jsonSchema(options: JsonSchemaOptions): Plugin<AskedRouter> {
             requestId: request.id,
           });
         }
+        return patch;
       },
     }),
     ...(afterReply && {

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { exceedsDepth } from "../../protocol/json.js";
 import { parseOwnOptions } from "../own-options.js";
-import type { Plugin } from "../plugin.js";
+import { mentionedModels, type Plugin } from "../plugin.js";
+import { requiredPlace } from "../required-place.js";
 import { buildGuardrail } from "./guardrail.js";
 import type { InspectionContext } from "./inspection.js";
 import { ALL_MODES, CATEGORY, type GuardrailOptions, guardrailFields, settingsOf } from "./options.js";
@@ -107,14 +108,20 @@ export function judge(options: JudgeOptions): Plugin<AskedRouter> {
               },
             }),
           },
-          { signal: context.signal, principal: undefined, deadlineMs: timeoutMs },
+          {
+            signal: context.signal,
+            principal: undefined,
+            // Where the text may not go, it may not go to be judged either.
+            require: requiredPlace(context.request),
+            deadlineMs: timeoutMs,
+          },
         );
         return scoreOf(answer) >= threshold ? [{ text: texts.indexOf(first), category }] : [];
       },
     },
     policy: { kind: "judge", version: 1, group, prompt, threshold, category, roles: roles && [...roles].sort() },
   });
-  return own.guarding(plugin);
+  return { ...own.guarding(plugin), [mentionedModels]: [{ option: "judge.group", model: group, isCalled: true }] };
 }
 
 function instructions(prompt: string, side: "request" | "reply"): string {

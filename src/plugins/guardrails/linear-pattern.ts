@@ -63,13 +63,24 @@ export interface LinearPatternOptions {
 
 /** What is known of matches that begin at one place. */
 export interface Attempt {
-  /** Ends of possible matches, exclusive, the longest last. */
-  readonly ends: readonly number[];
+  /** Lengths of possible matches, the longest last. */
+  readonly lengths: readonly number[];
   /** More text could bring a longer match, or the first. */
   readonly isOpen: boolean;
 }
 
-const NOTHING: Attempt = { ends: [], isOpen: false };
+const NOTHING: Attempt = { lengths: [], isOpen: false };
+
+/** An attempt that goes on where it stopped, when more text has come. */
+class ResumableAttempt implements Attempt {
+  constructor(
+    readonly lengths: number[],
+    public isOpen: boolean,
+    /** Characters read. */
+    public readLength: number,
+    public state: BuiltState,
+  ) {}
+}
 
 interface BuiltState {
   readonly isAccepting: boolean;
@@ -131,20 +142,32 @@ export class LinearPattern {
     });
   }
 
-  /** Reads on from `start`, which is a place where a match may begin. */
-  attempt(text: string, start: number): Attempt {
+  /**
+   * Reads on from `start`, which is a place where a match may begin.
+   * @param earlier - What this returned for the same place when less of the text had come: that is not read again.
+   */
+  attempt(text: string, start: number, earlier?: Attempt): Attempt {
+    const resumed = earlier instanceof ResumableAttempt ? earlier : undefined;
+    if (earlier && !resumed?.isOpen) return earlier;
     const limit = Math.min(text.length, start + this.maxLength);
-    let ends: number[] | undefined;
-    let state = this.#firstState();
-    let at = start;
+    let lengths = resumed?.lengths;
+    let state = resumed?.state ?? this.#firstState();
+    const from = start + (resumed?.readLength ?? 0);
+    let at = from;
     while (at < limit && state.isAlive) {
       state = this.#step(state, text.charCodeAt(at++));
-      if (state.isAccepting) (ends ??= []).push(at);
+      if (state.isAccepting) (lengths ??= []).push(at - start);
     }
-    this.steps += at - start;
+    this.steps += at - from;
     const isOpen = state.isAlive && at === text.length && at < start + this.maxLength;
+    if (resumed) {
+      resumed.isOpen = isOpen;
+      resumed.readLength = at - start;
+      resumed.state = state;
+      return resumed;
+    }
     // Most places are none: they make no garbage.
-    return ends || isOpen ? { ends: ends ?? [], isOpen } : NOTHING;
+    return lengths || isOpen ? new ResumableAttempt(lengths ?? [], isOpen, at - start, state) : NOTHING;
   }
 
   #firstState(): BuiltState {

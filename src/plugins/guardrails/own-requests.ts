@@ -1,4 +1,3 @@
-import { routerError } from "../../errors/router-error.js";
 import { randomId, systemRandom } from "../../internal/random.js";
 import type { ChatCompletion, ChatRequest } from "../../protocol/chat.js";
 import type { DeploymentRequirement, Plugin, PluginRequest, Principal } from "../plugin.js";
@@ -105,22 +104,14 @@ export class OwnRequests {
 
   /** The plugin, which belongs to its router and leaves its own requests alone. */
   guarding(plugin: Plugin): Plugin<AskedRouter> {
-    const { name, failure, beforeRequest, afterReply, transformStream } = plugin;
-    // Its own requests are for whole replies: they must not be refused as those of others are (S41).
+    const { beforeRequest, afterReply, transformStream } = plugin;
+    // Its own requests are for whole replies. Without `afterReply` they would be refused as those of others are, which
+    // `beforeRequest` sees to (S41).
     const refusesWhole = transformStream !== undefined && afterReply === undefined;
-    const refuseWhole = ({ isStreaming, operation, id: requestId }: PluginRequest) => {
-      if (!refusesWhole || isStreaming || operation === "embeddings" || failure === "open") return;
-      const message = `Refused: the guardrail ${JSON.stringify(name)} inspects streams, and this reply would be whole.`;
-      throw routerError("invalid_request", { message, param: "stream", requestId });
-    };
     return {
       ...plugin,
-      ...((beforeRequest || refusesWhole) && {
-        beforeRequest: (request) => {
-          if (this.isOwn(request)) return undefined;
-          refuseWhole(request);
-          return beforeRequest?.(request);
-        },
+      ...(beforeRequest && {
+        beforeRequest: (request) => (this.isOwn(request) ? undefined : beforeRequest(request)),
       }),
       ...((afterReply || refusesWhole) && {
         afterReply: (reply, request) => (this.isOwn(request) ? undefined : afterReply?.(reply, request)),

@@ -45,7 +45,17 @@ export class PatternScanner implements Scanner {
     this.#beyondAscii = resolved.filter(({ pattern }) => pattern.canStartBeyondAscii);
   }
 
+  forOneText(): Scanner {
+    /** Of the place where the last scan stopped: what the rules have read there. */
+    const attempts: Attempt[] = [];
+    return { scan: (text, from, isEnd, report) => this.#scan(text, from, isEnd, report, attempts) };
+  }
+
   scan(text: string, from: number, isEnd: boolean, report: ReportMatch): number {
+    return this.#scan(text, from, isEnd, report, []);
+  }
+
+  #scan(text: string, from: number, isEnd: boolean, report: ReportMatch, attempts: Attempt[]): number {
     let before = from > 0 ? text.charCodeAt(from - 1) : ASCII;
     let unit = 0;
     for (let start = from; start < text.length; start++, before = unit) {
@@ -53,21 +63,27 @@ export class PatternScanner implements Scanner {
       const row = Math.min(before, ASCII);
       const rules = unit < ASCII ? this.#candidates[row * ASCII + unit] : this.#beyondAscii;
       if (!rules || rules.length === 0) continue;
-      for (const rule of rules) {
+      for (let place = 0; place < rules.length; place++) {
+        const rule = rules[place]!; // in bounds
         if (start > 0 && (row === ASCII || unit >= ASCII) && rule.notAfter?.(before)) continue;
-        const attempt = rule.pattern.attempt(text, start);
-        if (!isEnd && (attempt.isOpen || needsNext(rule, attempt, text.length))) return start;
-        if (attempt.ends.length === 0) continue;
+        const attempt = rule.pattern.attempt(text, start, start === from ? attempts[place] : undefined);
+        attempts[place] = attempt;
+        if (!isEnd && (attempt.isOpen || needsNext(rule, attempt, text.length - start))) {
+          attempts.length = place + 1;
+          return start;
+        }
+        if (attempt.lengths.length === 0) continue;
         const end = this.#realEnd(rule, attempt, text, start);
         if (end !== undefined) report(start, end, rule.category);
       }
     }
+    attempts.length = 0;
     return text.length;
   }
 
-  #realEnd(rule: FormRule, { ends }: Attempt, text: string, start: number): number | undefined {
-    for (let index = ends.length - 1; index >= 0; index--) {
-      const end = ends[index] ?? start;
+  #realEnd(rule: FormRule, { lengths }: Attempt, text: string, start: number): number | undefined {
+    for (let index = lengths.length - 1; index >= 0; index--) {
+      const end = start + (lengths[index] ?? 0);
       if (end < text.length && rule.notBefore?.(text.charCodeAt(end))) continue;
       if (!rule.isReal || rule.isReal(text.slice(start, end))) return end;
     }
@@ -76,8 +92,8 @@ export class PatternScanner implements Scanner {
 }
 
 /** A match up to the very end of what has come: the next character has a say. */
-function needsNext(rule: FormRule, { ends }: Attempt, length: number): boolean {
-  return rule.notBefore !== undefined && ends.at(-1) === length;
+function needsNext(rule: FormRule, { lengths }: Attempt, length: number): boolean {
+  return rule.notBefore !== undefined && lengths.at(-1) === length;
 }
 
 export function isDigit(unit: number): boolean {

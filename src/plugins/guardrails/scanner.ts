@@ -18,6 +18,11 @@ export interface Scanner {
    *   from there on is scanned again when more has come. `text.length` at the end.
    */
   scan(text: string, from: number, isEnd: boolean, report: ReportMatch): number;
+  /**
+   * A scanner for one text that comes in pieces, which may remember how far it has read: `from` is the place that it
+   * returned last, whatever it is then. Without it everything that is undecided is read anew with each piece.
+   */
+  forOneText?(): Scanner;
 }
 
 /** How many decided characters stay visible to scanners. */
@@ -47,15 +52,17 @@ export interface Piece {
  * Where matches overlap, all their characters are taken, and the first one's category names them.
  */
 export class SpanFeed {
-  readonly #scanners: readonly Scanner[];
+  readonly #readers: readonly Reader[];
   /** Decided context, then what is undecided. */
   #buffer = "";
   #from = 0;
   /** Up to here the characters belong to a match that has been put out. */
   #coveredTo = 0;
+  /** Matches behind what all scanners have decided. */
+  #matches: Match[] = [];
 
   constructor(scanners: readonly Scanner[]) {
-    this.#scanners = scanners;
+    this.#readers = scanners.map((scanner) => ({ scanner: scanner.forOneText?.() ?? scanner, at: 0 }));
   }
 
   /** How many characters are held back. */
@@ -63,25 +70,46 @@ export class SpanFeed {
     return this.#buffer.length - this.#from;
   }
 
+  /** Begins another text; the one before has ended. */
+  reset(): void {
+    this.#buffer = "";
+    this.#from = 0;
+    this.#coveredTo = 0;
+    for (const reader of this.#readers) reader.at = 0;
+  }
+
   /** @returns the pieces that are decided now; all that was pushed, at the end. */
   push(text: string, isEnd: boolean): Piece[] {
     const buffer = (this.#buffer += text);
-    const from = this.#from;
-    const matches: Match[] = [];
-    const report: ReportMatch = (start, end, category) => {
-      if (start >= from && end > start) matches.push({ start, end, category });
-    };
     let decided = buffer.length;
-    if (buffer.length > from) {
-      for (const scanner of this.#scanners) decided = Math.min(decided, scanner.scan(buffer, from, isEnd, report));
+    // Each scanner goes on where it stopped: what one of them waits for is not read again by the others.
+    for (const reader of this.#readers) {
+      if (reader.at < buffer.length) this.#read(reader, buffer, isEnd);
+      decided = Math.min(decided, reader.at);
     }
-    if (isEnd) decided = buffer.length;
-    return this.#decide(matches, Math.max(from, decided));
+    return this.#decide(Math.max(this.#from, decided));
   }
 
-  #decide(matches: Match[], to: number): Piece[] {
-    matches.sort(inOrder);
+  #read(reader: Reader, buffer: string, isEnd: boolean): void {
+    const { scanner, at } = reader;
+    const matches = this.#matches;
+    const known = matches.length;
+    const decided = scanner.scan(buffer, at, isEnd, (start, end, category) => {
+      if (start >= at && end > start) matches.push({ start, end, category });
+    });
+    reader.at = isEnd ? buffer.length : Math.max(at, decided);
+    // What begins behind that will be reported once more.
+    let kept = known;
+    for (let place = known; place < matches.length; place++) {
+      const match = matches[place];
+      if (match && match.start < reader.at) matches[kept++] = match;
+    }
+    matches.length = kept;
+  }
+
+  #decide(to: number): Piece[] {
     const pieces: Piece[] = [];
+    if (to === this.#from) return pieces;
     let at = this.#from;
     const put = (kind: Piece["kind"], end: number, category?: string) => {
       if (end > at) pieces.push({ kind, length: end - at, category });
@@ -89,8 +117,11 @@ export class SpanFeed {
     };
     // Text that a match covers is put out with it, even where later starts in it are undecided: they only extend it.
     at = Math.max(at, this.#coveredTo);
+    const matches = this.#matches.sort(inOrder);
+    let count = 0;
     for (const { start, end, category } of matches) {
       if (start >= to) break;
+      count++;
       if (start < at) put("covered", end);
       else {
         put("pass", start);
@@ -103,8 +134,18 @@ export class SpanFeed {
     this.#buffer = this.#buffer.slice(cut);
     this.#from = to - cut;
     this.#coveredTo = Math.max(0, this.#coveredTo - cut);
+    for (const reader of this.#readers) reader.at -= cut;
+    const later = matches.slice(count);
+    this.#matches =
+      cut === 0 ? later : later.map(({ start, end, category }) => ({ start: start - cut, end: end - cut, category }));
     return pieces;
   }
+}
+
+/** A scanner, and where in the buffer it goes on. */
+interface Reader {
+  readonly scanner: Scanner;
+  at: number;
 }
 
 /** By start; at one place the longest first, then by name, so that the order in which scanners run says nothing. */

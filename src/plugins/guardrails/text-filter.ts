@@ -8,6 +8,8 @@ export type OnMatch = (category: string) => void;
 
 /** Rewrites one text as it comes. The texts that it returns, joined, are the same however the text was cut. */
 export interface TextFilter {
+  /** How many characters of it are kept, about. */
+  readonly heldLength: number;
   push(text: string): string | Promise<string>;
   /** The rest; to be called once, at the end. */
   end(): string | Promise<string>;
@@ -26,6 +28,10 @@ export class TextMasker implements TextFilter {
     this.#feed = new SpanFeed(scanners);
     this.#placeholderOf = placeholderOf;
     this.#onMatch = onMatch;
+  }
+
+  get heldLength(): number {
+    return this.#held.length + (this.#open?.original.length ?? 0);
   }
 
   push(text: string): string {
@@ -72,22 +78,46 @@ const ESCAPES: Readonly<Record<string, string>> = { b: "\b", f: "\f", n: "\n", r
 /** Characters of a text as they are meant, and as they are written: longer where they are escaped. */
 class WrittenText {
   #written = "";
-  /** Per character how long it is written; `undefined` while each is written as itself. */
-  #lengths: number[] | undefined;
+  /** Characters that were taken, as they are meant. */
+  #taken = 0;
+  /** Where the escapes are among the characters that are meant, and how much longer each of them is written. */
+  #escapes: { readonly at: number; readonly surplus: number }[] = [];
+  #nextEscape = 0;
+  #length = 0;
 
-  /** @param meant - One character if `written` is an escape. */
-  add(written: string, meant: string): void {
-    if (written.length !== meant.length) this.#lengths ??= new Array<number>(this.#written.length).fill(1);
+  /** What has not been taken, as it is written. */
+  get length(): number {
+    return this.#written.length;
+  }
+
+  add(text: string): void {
+    this.#written += text;
+    this.#length += text.length;
+  }
+
+  /** @param meant - One character. */
+  addEscape(written: string, meant: string): void {
+    if (written.length > meant.length) {
+      this.#escapes.push({ at: this.#length, surplus: written.length - meant.length });
+    }
     this.#written += written;
-    if (!this.#lengths) return;
-    if (written.length === meant.length) for (let i = 0; i < meant.length; i++) this.#lengths.push(1);
-    else this.#lengths.push(written.length);
+    this.#length += meant.length;
   }
 
   /** Takes the first characters, as they are written. */
   take(count: number): string {
-    const lengths = this.#lengths?.splice(0, count);
-    const end = lengths ? lengths.reduce((sum, length) => sum + length, 0) : count;
+    let end = count;
+    this.#taken += count;
+    for (;;) {
+      const next = this.#escapes[this.#nextEscape];
+      if (!next || next.at >= this.#taken) break;
+      end += next.surplus;
+      this.#nextEscape++;
+    }
+    if (this.#nextEscape === this.#escapes.length && this.#nextEscape > 0) {
+      this.#escapes = [];
+      this.#nextEscape = 0;
+    }
     const taken = this.#written.slice(0, end);
     this.#written = this.#written.slice(end);
     return taken;
@@ -101,13 +131,14 @@ class WrittenText {
  * word. Outside of strings, where numbers are, placeholders come with quotes. Text that is no JSON is read, too.
  */
 export class JsonMasker implements TextFilter {
-  readonly #scanners: readonly Scanner[];
   readonly #placeholderOf: PlaceholderOf;
   readonly #onMatch: OnMatch;
   readonly #outer: SpanFeed;
   readonly #outsideText = new WrittenText();
-  #inner: SpanFeed | undefined;
-  #insideText = new WrittenText();
+  /** One for all strings, one after the other. */
+  readonly #inner: SpanFeed;
+  readonly #insideText = new WrittenText();
+  #isInside = false;
   /** An escape that has not come whole. */
   #escape = "";
   /** A minus that belongs to the number after it, which may become a placeholder. */
@@ -117,10 +148,15 @@ export class JsonMasker implements TextFilter {
   #open: { readonly category: string; readonly isOuter: boolean; written: string } | undefined;
 
   constructor(scanners: readonly Scanner[], placeholderOf: PlaceholderOf, onMatch: OnMatch) {
-    this.#scanners = scanners;
     this.#placeholderOf = placeholderOf;
     this.#onMatch = onMatch;
     this.#outer = new SpanFeed(scanners);
+    this.#inner = new SpanFeed(scanners);
+  }
+
+  get heldLength(): number {
+    const { length: open } = this.#open?.written ?? "";
+    return this.#outsideText.length + this.#insideText.length + this.#escape.length + open;
   }
 
   push(text: string): string {
@@ -129,79 +165,105 @@ export class JsonMasker implements TextFilter {
     let out = "";
     let at = 0;
     while (at < source.length) {
-      if (!this.#inner) {
+      if (!this.#isInside) {
         const quote = source.indexOf('"', at);
         const end = quote === -1 ? source.length : quote;
-        out += this.#pushOuter(source.slice(at, end), false);
+        if (end > at) out += this.#pushOuter(source.slice(at, end));
         at = end;
         if (quote === -1) break;
-        // A quote ends every number and word before it: what they can become is decided with it.
-        out += `${this.#pushOuter('"', false, 1)}`;
+        // A quote ends every number and word before it, and is part of none.
+        out += `${this.#endOuter()}"`;
         at++;
-        this.#inner = new SpanFeed(this.#scanners);
-        this.#insideText = new WrittenText();
+        this.#isInside = true;
         continue;
       }
-      const start = at;
-      while (at < source.length && source.charCodeAt(at) !== QUOTE && source.charCodeAt(at) !== BACKSLASH) at++;
-      if (at > start) out += this.#pushInner(source.slice(start, at), source.slice(start, at), false);
-      if (at >= source.length) break;
-      if (source.charCodeAt(at) === QUOTE) {
-        out += `${this.#pushInner("", "", true)}"`;
-        this.#inner = undefined;
+      // A whole run in one go: what a match may still become is not looked at anew with each escape.
+      const meant = this.#readInner(source, at);
+      at = meant.end;
+      const isClosed = source.charCodeAt(at) === QUOTE;
+      if (meant.text !== "" || this.#inner.heldLength > 0 || this.#open) out += this.#pushInner(meant.text, isClosed);
+      if (!isClosed) {
+        this.#escape = source.slice(at);
+        break;
+      }
+      out += '"';
+      this.#isInside = false;
+      this.#inner.reset();
+      at++;
+    }
+    return out;
+  }
+
+  /** @returns what the characters up to a quote, to an escape that has not come whole or to the end mean. */
+  #readInner(source: string, from: number): { readonly text: string; readonly end: number } {
+    let text = "";
+    let at = from;
+    let plainFrom = from;
+    const takePlain = () => {
+      if (at === plainFrom) return;
+      const plain = source.slice(plainFrom, at);
+      this.#insideText.add(plain);
+      text += plain;
+    };
+    while (at < source.length) {
+      const unit = source.charCodeAt(at);
+      if (unit === QUOTE) break;
+      if (unit !== BACKSLASH) {
         at++;
         continue;
       }
       const length = escapeLength(source, at);
-      if (length === undefined) {
-        this.#escape = source.slice(at);
-        break;
-      }
+      if (length === undefined) break;
+      takePlain();
       const written = source.slice(at, at + length);
-      out += this.#pushInner(written, meaningOf(written), false);
+      const meant = meaningOf(written);
+      this.#insideText.addEscape(written, meant);
+      text += meant;
       at += length;
+      plainFrom = at;
     }
-    return out;
+    takePlain();
+    return { text, end: at };
   }
 
   end(): string {
     let out = "";
-    if (this.#inner) {
+    if (this.#isInside) {
       // A backslash that escapes nothing stands for itself.
-      out += this.#pushInner(this.#escape, this.#escape, true);
-      this.#inner = undefined;
+      this.#insideText.add(this.#escape);
+      out += this.#pushInner(this.#escape, true);
+      this.#isInside = false;
     }
-    out += this.#pushOuter("", true);
+    out += this.#endOuter();
     this.#escape = "";
     return out;
   }
 
-  #pushInner(written: string, meant: string, isEnd: boolean): string {
-    const feed = this.#inner;
-    if (!feed) return "";
-    this.#insideText.add(written, meant);
+  /** @param meant - Of what has been added to the text inside. */
+  #pushInner(meant: string, isEnd: boolean): string {
     let out = "";
-    for (const piece of feed.push(meant, isEnd)) out += this.#render(piece, this.#insideText, false);
+    for (const piece of this.#inner.push(meant, isEnd)) out += this.#render(piece, this.#insideText, false);
     return isEnd ? out + this.#close() : out;
   }
 
-  /** @param barrier - 1: the text is a quote, before which everything is decided. */
-  #pushOuter(text: string, isEnd: boolean, barrier = 0): string {
+  #pushOuter(text: string): string {
     let out = "";
-    if (barrier > 0) {
+    this.#outsideText.add(text);
+    for (const piece of this.#outer.push(text, false)) out += this.#render(piece, this.#outsideText, true);
+    return out;
+  }
+
+  #endOuter(): string {
+    let out = "";
+    if (this.#outer.heldLength > 0) {
       for (const piece of this.#outer.push("", true)) out += this.#render(piece, this.#outsideText, true);
     }
-    this.#outsideText.add(text, text);
-    for (const piece of this.#outer.push(text, isEnd || barrier > 0)) {
-      out += this.#render(piece, this.#outsideText, true);
-    }
-    if (isEnd || barrier > 0) {
-      out += this.#close();
-      // After the rest of a number that was replaced there is nothing left to swallow.
-      out += this.#minus;
-      this.#minus = "";
-      this.#isBehindNumber = false;
-    }
+    this.#outer.reset();
+    out += this.#close();
+    // After the rest of a number that was replaced there is nothing left to swallow.
+    out += this.#minus;
+    this.#minus = "";
+    this.#isBehindNumber = false;
     return out;
   }
 

@@ -1,5 +1,6 @@
-import type { Operation, Reply, RequestBody } from "../../protocol/operations.js";
-import { type Document, readDocument } from "./documents.js";
+import type { Chunk, Operation, Reply, RequestBody } from "../../protocol/operations.js";
+import { type Document, isBase64, readDocument } from "./documents.js";
+import { isMediaPlace, isOpaque, isSoundPlace, isTokenPlace, type Side } from "./opaque-values.js";
 
 /** One text of a request or a reply. */
 export interface InspectedText {
@@ -21,45 +22,20 @@ export interface CollectedTexts {
   readonly unread: ReadonlyMap<Unreadable, string>;
 }
 
+/** A part of a message that names a file which the upstream keeps. */
+const FILE = /^messages\[\d+\]\.content\[\d+\]\.file$/;
 /** Deeper than any body that the router lets in (S37). */
 const MAX_DEPTH = 128;
 
-/**
- * Fields whose values name things of the protocol. Where such a value does not look like a name, it is read like any
- * other text.
- */
-const NAMING_FIELDS: ReadonlySet<string> = new Set([
-  "detail",
-  "encoding_format",
-  "encrypted_content",
-  "file_id",
-  "finish_reason",
-  "id",
-  "object",
-  "reasoning_effort",
-  "role",
-  "service_tier",
-  "signature",
-  "system_fingerprint",
-  "thought_signature",
-  "thoughtSignature",
-  "tool_call_id",
-  "type",
-  "verbosity",
-]);
-/** Identifiers, and the base64 of signatures, which must stay as they are. */
-const NAME = /^[\w.:/+=-]*$/;
 /** Of the whole body: what the router has acted on, and what holds no words. */
-const UNREAD_OF_REQUEST: ReadonlySet<string> = new Set([
-  "model",
-  "stream",
-  "stream_options",
-  "modalities",
-  "logit_bias",
-]);
+const UNREAD_OF_REQUEST: ReadonlySet<string> = new Set(["model", "stream"]);
 const UNREAD_OF_REPLY: ReadonlySet<string> = new Set(["model", "usage", "created"]);
-/** Elsewhere a text that begins with `data:` is a text. */
-const URL_FIELDS: ReadonlySet<string> = new Set(["url", "image_url"]);
+/** Names that need no quotes in a path. */
+const PLAIN_NAME = /^[\w$-]+$/;
+/** Tokens in `logit_bias`, by their numbers. */
+const TOKEN_ID = /^\d{1,7}$/;
+/** No sound is shorter; what is can be read like any other text. */
+const MIN_SOUND_LENGTH = 256;
 /** Names that are no news: everything else that names a field is read as a text. */
 const KNOWN_NAMES: ReadonlySet<string> = new Set(
   (
@@ -71,7 +47,7 @@ const KNOWN_NAMES: ReadonlySet<string> = new Set(
     "response_format role safety_identifier schema seed signature start_index stop strict suffix syntax temperature text " +
     "thinking title tool_call_id tool_calls tool_choice tools top_p transcript type url url_citation user " +
     "created dimensions encoding_format finish_reason include_usage logit_bias modalities model n presence_penalty " +
-    "reasoning_effort role service_tier store stream stream_options system_fingerprint top_logprobs usage verbosity"
+    "include_obfuscation reasoning_effort role service_tier store stream stream_options system_fingerprint top_logprobs usage verbosity"
   ).split(" "),
 );
 
@@ -128,23 +104,38 @@ export function replaceValueTexts(value: unknown, path: string, replacements: Re
 }
 
 function placeOf(path: string): Place {
-  return { path, field: /\w*$/.exec(path)?.[0] ?? "", role: "assistant", depth: 0 };
+  return { path, field: /\w*$/.exec(path)?.[0] ?? "", role: "assistant", depth: 0, side: "reply" };
 }
 
-/** Tokens say the text again, and hidden words beside it: a choice without them, and without a recording of it. */
-export function withoutLogprobs(reply: Reply): Reply {
+/** Where a field of a value stands. No name can look like a way to somewhere else. */
+export function pathOf(parent: string, name: string): string {
+  if (!KNOWN_NAMES.has(name) && !PLAIN_NAME.test(name)) return `${parent}[${JSON.stringify(name)}]`;
+  return parent === "" ? name : `${parent}.${name}`;
+}
+
+/** Is the name of this field a text, because nobody here knows it? */
+export function isForeignName(name: string): boolean {
+  return name !== "" && !KNOWN_NAMES.has(name);
+}
+
+/** Tokens say the text again, and hidden words beside it: a reply without them. The reply itself if it has none. */
+export function withoutLogprobs<R extends Reply | Chunk>(reply: R): R {
   if (!("choices" in reply)) return reply;
-  const choices = (reply.choices as readonly object[]).map((choice) => withoutTokens(choice)); // of either operation
-  return { ...reply, choices } as Reply;
+  const before = reply.choices as readonly object[]; // of either operation
+  const choices = before.map((choice) => withoutTokens(choice));
+  return choices.some((choice, place) => choice !== before[place]) ? { ...reply, choices } : reply;
 }
 
 /** Fields of a choice that repeat its text as tokens; the last two are vLLM's. */
 const TOKEN_FIELDS = ["token_ids", "prompt_token_ids"];
 
+/** @returns the choice itself if it has none. */
 export function withoutTokens(choice: object): object {
-  const copy: Record<string, unknown> = { ...choice };
+  const fields = choice as Readonly<Record<string, unknown>>; // looked at one by one
+  if (!fields.logprobs && !TOKEN_FIELDS.some((field) => field in fields)) return choice;
+  const copy: Record<string, unknown> = { ...fields };
   if (copy.logprobs) copy.logprobs = null;
-  for (const field of TOKEN_FIELDS) if (field in copy) delete copy[field];
+  for (const field of TOKEN_FIELDS) delete copy[field];
   return copy;
 }
 
@@ -197,6 +188,7 @@ interface Place {
   readonly field: string;
   readonly role: string | undefined;
   readonly depth: number;
+  readonly side: Side;
 }
 
 function walkRequest(
@@ -206,7 +198,7 @@ function walkRequest(
 ): Readonly<Record<string, unknown>> {
   const result: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(body)) {
-    const place = { path: name, field: name, role: undefined, depth: 1 };
+    const place: Place = { path: pathOf("", name), field: name, role: undefined, depth: 1, side: "request" };
     const isInput =
       (operation === "completions" && name === "prompt") || (operation === "embeddings" && name === "input");
     if (isInput && hasTokens(value)) visitor.cannotRead("tokens", name);
@@ -220,7 +212,7 @@ function walkReply(operation: Operation, reply: Reply, visitor: Visitor): Readon
   const result: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(reply)) {
     const isUnread = UNREAD_OF_REPLY.has(name) || (operation === "embeddings" && name === "data");
-    const place = { path: name, field: name, role: "assistant", depth: 1 };
+    const place: Place = { path: pathOf("", name), field: name, role: "assistant", depth: 1, side: "reply" };
     set(result, name, isUnread ? value : walk(value, place, visitor));
   }
   return result;
@@ -244,20 +236,15 @@ function walk(value: unknown, place: Place, visitor: Visitor): unknown {
   }
   const fields = value as Record<string, unknown>; // an object; its fields are looked at one by one
   const role = typeof fields.role === "string" ? fields.role : place.role;
-  if (place.field === "file" && typeof fields.file_id === "string") visitor.cannotRead("file", `${place.path}.file_id`);
+  if (place.side === "request" && typeof fields.file_id === "string" && FILE.test(place.path)) {
+    visitor.cannotRead("file", `${place.path}.file_id`);
+  }
   let hasChanged = false;
   const result: Record<string, unknown> = {};
   for (const [name, field] of Object.entries(fields)) {
-    const at = { path: `${place.path}.${name}`, field: name, role, depth };
+    const at: Place = { path: pathOf(place.path, name), field: name, role, depth, side: place.side };
     const key = visitName(name, at, visitor);
-    let changed = field;
-    if (name === "data" && (place.field === "input_audio" || place.field === "audio")) {
-      visitor.cannotRead(place.field === "audio" ? "speech" : "audio", at.path);
-    } else if (name === "data" && place.field === "reasoning_details") {
-      // Encrypted thinking: opaque to everybody but its provider.
-    } else if (name !== "logprobs" && !TOKEN_FIELDS.includes(name)) {
-      changed = walk(field, at, visitor);
-    }
+    const changed = isTokenPlace(at.path, at.side) ? field : walk(field, at, visitor);
     hasChanged ||= changed !== field || key !== name;
     set(result, key, changed);
   }
@@ -265,9 +252,10 @@ function walk(value: unknown, place: Place, visitor: Visitor): unknown {
 }
 
 function walkText(text: string, place: Place, visitor: Visitor): string {
-  const { path, field, role } = place;
-  if (text.length === 0 || (NAMING_FIELDS.has(field) && NAME.test(text))) return text;
-  if (field === "file_data" || (URL_FIELDS.has(field) && /^data:/i.test(text))) {
+  const { path, field, role, side } = place;
+  if (text.length === 0 || isOpaque(text, field, path, side)) return text;
+  if (field === "data" && isSoundPlace(path, side)) return walkSound(text, place, visitor);
+  if (isMediaPlace(field, path, side) && (field === "file_data" || /^data:/i.test(text))) {
     const document = readDocument(text);
     if (document) return walkDocument(text, document, place, visitor);
     const media = /^data:(image|audio)\//i.exec(text)?.[1]?.toLowerCase();
@@ -278,13 +266,27 @@ function walkText(text: string, place: Place, visitor: Visitor): string {
   return visitor.visit({ path, text, role, format: field === "arguments" ? "json" : "text" });
 }
 
+/** What calls itself sound, and is not, is read. */
+function walkSound(text: string, place: Place, visitor: Visitor): string {
+  const { path, role, side } = place;
+  if (side === "reply") visitor.cannotRead("speech", path);
+  else {
+    const document = readDocument(text);
+    if (document) return walkDocument(text, document, place, visitor);
+    if (text.length < MIN_SOUND_LENGTH || !isBase64(text)) return visitor.visit({ path, text, role, format: "text" });
+    visitor.cannotRead("audio", path);
+  }
+  return text;
+}
+
 function walkDocument(source: string, document: Document, { path, role }: Place, visitor: Visitor): string {
   const changed = visitor.visit({ path, text: document.text, role, format: "text" });
   return changed === document.text ? source : document.encode(changed);
 }
 
 function visitName(name: string, { path, role }: Place, visitor: Visitor): string {
-  return KNOWN_NAMES.has(name) || name === "" ? name : visitor.visit({ path, text: name, role, format: "key" });
+  if (!isForeignName(name) || (path.startsWith("logit_bias.") && TOKEN_ID.test(name))) return name;
+  return visitor.visit({ path, text: name, role, format: "key" });
 }
 
 function hasTokens(value: unknown): boolean {

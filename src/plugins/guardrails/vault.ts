@@ -73,6 +73,10 @@ export class Restorer implements TextFilter {
     private readonly format: "text" | "json",
   ) {}
 
+  get heldLength(): number {
+    return this.#held.length;
+  }
+
   push(text: string): string {
     const all = this.#held + text;
     const open = this.format === "text" ? OPEN : WRITTEN_OPEN;

@@ -14,6 +14,10 @@ export class WindowFilter implements TextFilter {
   /** @param check - Returns what is delivered instead of the window, or throws. */
   constructor(private readonly check: (window: string) => Promise<string>) {}
 
+  get heldLength(): number {
+    return this.#held.length;
+  }
+
   async push(text: string): Promise<string> {
     this.#held += text;
     let out = "";
@@ -40,6 +44,10 @@ export class WholeFilter implements TextFilter {
     private readonly maxLength: number,
     private readonly check: (text: string) => string | Promise<string>,
   ) {}
+
+  get heldLength(): number {
+    return this.#held.length;
+  }
 
   push(text: string): string {
     this.#held += text;

@@ -14,7 +14,17 @@ export interface EntropyLimits {
 export class EntropyScanner implements Scanner {
   constructor(private readonly limits: EntropyLimits) {}
 
+  forOneText(): Scanner {
+    /** Of the word at which the last scan stopped: how much of it has been read. */
+    const word = { readLength: 0 };
+    return { scan: (text, from, isEnd, report) => this.#scan(text, from, isEnd, report, word) };
+  }
+
   scan(text: string, from: number, isEnd: boolean, report: ReportMatch): number {
+    return this.#scan(text, from, isEnd, report, { readLength: 0 });
+  }
+
+  #scan(text: string, from: number, isEnd: boolean, report: ReportMatch, word: { readLength: number }): number {
     const { minLength, maxLength } = this.limits;
     let at = from;
     while (at < text.length) {
@@ -24,10 +34,15 @@ export class EntropyScanner implements Scanner {
       }
       const isBegin = at === 0 || !isKeyCharacter(text.charCodeAt(at - 1));
       const start = at;
+      at += word.readLength;
+      word.readLength = 0;
       while (at < text.length && isKeyCharacter(text.charCodeAt(at))) at++;
       if (!isBegin) continue;
       const length = at - start;
-      if (at === text.length && !isEnd && length <= maxLength) return start;
+      if (at === text.length && !isEnd && length <= maxLength) {
+        word.readLength = length;
+        return start;
+      }
       if (length >= minLength && length <= maxLength && this.#isKey(text.slice(start, at))) {
         report(start, at, "high-entropy");
       }

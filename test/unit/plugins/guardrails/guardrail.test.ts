@@ -58,6 +58,153 @@ function saidBy(chunks: readonly Chunk[], index: number) {
   return said;
 }
 
+/** Everything that a choice said, by field, wherever it stands; what lists hold is one text. */
+function textsOf(chunks: readonly Chunk[], index: number) {
+  const said: Record<string, string> = {};
+  const put = (key: string, value: unknown) => {
+    if (typeof value === "string") said[key] = (said[key] ?? "") + value;
+    else if (Array.isArray(value)) for (const entry of value) put(key, entry);
+    else if (typeof value === "object" && value !== null) {
+      for (const [name, field] of Object.entries(value)) put(`${key}.${name}`, field);
+    }
+  };
+  for (const chunk of chunks) for (const each of chunk.choices) if (each.index === index) put("choice", each);
+  return said;
+}
+
+/** Reads all chunks until the stream breaks. */
+async function deliveredBy(plugin: Plugin, choices: readonly object[][]) {
+  const { runner } = aRunner(plugin);
+  async function* source() {
+    // The parts of chunks that these tests are about.
+    for (const each of choices) yield { id: "x", object: "chat.completion.chunk", choices: each } as unknown as Chunk;
+  }
+  const out: Chunk[] = [];
+  let error: unknown;
+  try {
+    const request = runner.guard(someFacts({ isStreaming: true }), aChatBody());
+    for await (const chunk of runner.transformStream(request, source())) out.push(chunk);
+  } catch (thrown) {
+    error = thrown;
+  }
+  return { out, error };
+}
+
+/** Places that an upstream may fill piece by piece, as a delta or beside it, and what they are called when they are joined. */
+const PLACES: Record<string, { piece: (text: string) => object; isBeside?: boolean; isList?: boolean; key: string }> = {
+  content: { piece: (text) => ({ content: text }), key: "choice.delta.content" },
+  reasoning_content: { piece: (text) => ({ reasoning_content: text }), key: "choice.delta.reasoning_content" },
+  refusal: { piece: (text) => ({ refusal: text }), key: "choice.delta.refusal" },
+  thinking_blocks: {
+    piece: (text) => ({ thinking_blocks: [{ type: "thinking", thinking: text }] }),
+    isList: true,
+    key: "choice.delta.thinking_blocks.thinking",
+  },
+  reasoning_details: {
+    piece: (text) => ({ reasoning_details: [{ type: "reasoning.text", text }] }),
+    isList: true,
+    key: "choice.delta.reasoning_details.text",
+  },
+  "parts of content": {
+    piece: (text) => ({ content_parts: [{ type: "text", text: { value: text } }] }),
+    isList: true,
+    key: "choice.delta.content_parts.text.value",
+  },
+  "a list of texts": { piece: (text) => ({ notes: [text] }), isList: true, key: "choice.delta.notes" },
+  "an object that nobody knows": {
+    piece: (text) => ({ thinking: { deep: { note: text } } }),
+    key: "choice.delta.thinking.deep.note",
+  },
+  "a field that nobody knows": { piece: (text) => ({ thought: text }), key: "choice.delta.thought" },
+  "a transcript": { piece: (text) => ({ audio: { transcript: text } }), key: "choice.delta.audio.transcript" },
+  "a member of the choice": { piece: (text) => ({ beside: text }), isBeside: true, key: "choice.beside" },
+  "an object beside the delta": {
+    piece: (text) => ({ verdict: { why: text } }),
+    isBeside: true,
+    key: "choice.verdict.why",
+  },
+};
+
+/** One piece of each place in turn, for two choices, and then the end. */
+function piecesOf(said: readonly Record<string, string>[], lengths: readonly number[]): object[][] {
+  const queues = said.flatMap((texts, index) =>
+    Object.entries(PLACES).map(([place, { piece, isBeside }]) =>
+      cut(texts[place] ?? "", lengths).map((text) =>
+        isBeside ? { ...choice(index, {}), ...piece(text) } : choice(index, piece(text)),
+      ),
+    ),
+  );
+  const chunks: object[][] = [];
+  for (let turn = 0; queues.some((queue) => turn < queue.length); turn++) {
+    for (const queue of queues) chunks.push(queue.slice(turn, turn + 1));
+  }
+  const filled = chunks.filter((each) => each.length > 0);
+  return [...filled, ...said.map((_, index) => [choice(index, {}, "stop")])];
+}
+
+describe("S41: a guardrail of streams, wherever a text stands and however it is cut,", () => {
+  const samples = [...PERSONAL, ...Object.values(SECRETS).slice(0, 4)];
+  const texts = textWith(samples).map(({ text }) => text);
+  const saidTexts = fc.array(
+    fc.record(Object.fromEntries(Object.keys(PLACES).map((place) => [place, fc.oneof(fc.constant(""), texts)]))),
+    { minLength: 1, maxLength: 2 },
+  );
+
+  it("delivers each text as it would be masked whole", async () => {
+    await fc.assert(
+      fc.asyncProperty(saidTexts, cuts, async (said, lengths) => {
+        const guard = pii({ mode: "output", action: "mask" });
+        const { out, error } = await deliveredBy(guard, piecesOf(said, lengths));
+        expect(error).toBeUndefined();
+        for (const [index, each] of said.entries()) {
+          const reply = aReply();
+          const message = { role: "assistant", content: "", ...each };
+          reply.choices = [{ index: 0, message, finish_reason: "stop", logprobs: null }] as never; // texts by other names
+          const { runner } = aRunner(guard);
+          const whole = (await runner.afterReply(runner.guard(someFacts(), aChatBody()), reply)) as typeof reply;
+          const masked = whole.choices[0]?.message as unknown as Record<string, string>; // as it was made
+          const delivered = textsOf(out, index);
+          for (const [place, { key, isList }] of Object.entries(PLACES)) {
+            // Entries of a list may be texts of their own: what one of them looks like alone is masked as well.
+            if (isList && masked[place] === each[place]) continue;
+            expect([place, delivered[key] ?? ""]).toEqual([place, masked[place] ?? ""]);
+          }
+        }
+      }),
+      { numRuns: 1_000 },
+    );
+  }, 120_000);
+
+  it("delivers nothing of what blocks it, not even a part", async () => {
+    const { runner } = aRunner(pii({ mode: "output", action: "mask", placeholder: "\ue000" }));
+    const maskedText = async (text: string) => {
+      const whole = await runner.afterReply(runner.guard(someFacts(), aChatBody()), aReply(text));
+      return (whole as ReturnType<typeof aReply>).choices[0]?.message.content ?? "";
+    };
+    await fc.assert(
+      fc.asyncProperty(saidTexts, cuts, async (said, lengths) => {
+        const { out, error } = await deliveredBy(pii({ mode: "output" }), piecesOf(said, lengths));
+        let isBad = false;
+        for (const [index, each] of said.entries()) {
+          const delivered = textsOf(out, index);
+          for (const [place, { key, isList }] of Object.entries(PLACES)) {
+            const text = each[place] ?? "";
+            const masked = await maskedText(text);
+            isBad ||= masked !== text;
+            const clean = masked === text ? text : masked.slice(0, masked.indexOf("\ue000"));
+            expect(clean.startsWith(delivered[key] ?? "")).toBe(true);
+            // As above: alone an entry of a list may look like something.
+            if (isList) for (const piece of cut(text, lengths)) isBad ||= (await maskedText(piece)) !== piece;
+          }
+        }
+        if (isBad) expect(error).toMatchObject({ code: "content_policy_violation" });
+        else expect(error).toBeUndefined();
+      }),
+      { numRuns: 1_000 },
+    );
+  }, 120_000);
+});
+
 describe("a guardrail of streams", () => {
   const mask = pii({ mode: "output", action: "mask" });
 
@@ -254,6 +401,102 @@ describe("a guardrail of streams", () => {
     expect(whole).toMatchObject({ choices: [{ message: { content: masked } }] });
   });
 
+  it("S41: delivers nothing that a choice says behind its finish reason", async () => {
+    const chunks = await streamed(mask, [
+      [choice(0, { content: "4242 4242 " })],
+      [choice(0, {}, "stop")],
+      [{ ...choice(0, { content: "4242 4242", refusal: "no" }), verdict: "late" }],
+    ]);
+    expect(textsOf(chunks, 0)).toEqual({
+      "choice.delta.content": "4242 4242 ",
+      "choice.finish_reason": "stop",
+      "choice.verdict": "late",
+    });
+  });
+
+  it("joins neighbours of a list only where a match spans them", async () => {
+    const deliver = async (name: string, titles: readonly string[]) => {
+      const entry = (title: string) => ({ type: "url_citation", url_citation: { url: "https://x.example", title } });
+      const deltas = titles.map((title) => [choice(0, { [name]: [entry(title)] })]);
+      const chunks = await streamed(mask, [...deltas, [choice(0, {}, "stop")]]);
+      const said = saidBy(chunks, 0);
+      return titles.map((_, place) => said[`${name}.${place}.url_citation.title`]);
+    };
+    expect(await deliver("sources", [`by ${MAIL}`, " by nobody"])).toEqual(["by [EMAIL]", " by nobody"]);
+    expect(await deliver("sources", ["by alice@", "example.com"])).toEqual(["by [EMAIL]", undefined]);
+    // The protocol's own annotations are whole.
+    expect(await deliver("annotations", [`by ${MAIL}`, "by nobody"])).toEqual(["by [EMAIL]", "by nobody"]);
+  });
+
+  it("R23: keeps what stands beside a text that is held back", async () => {
+    const { runner } = aRunner(mask);
+    const verdict = { content_filter_results: { hate: { filtered: false, severity: "safe" } } };
+    const source = async function* () {
+      const frame = { id: "x", object: "chat.completion.chunk", created: 1, model: "m" };
+      const chunks = [
+        { ...frame, choices: [{ ...choice(0, { content: "word" }), ...verdict }], citations: ["https://x.example/a"] },
+        { ...frame, choices: [choice(0, { content: "s" })], obfuscation: "abc" },
+        { ...frame, choices: [choice(0, {}, "stop")] },
+      ];
+      yield* chunks as unknown as Chunk[]; // with fields that nobody knows
+    };
+    const out: Chunk[] = [];
+    const request = runner.guard(someFacts({ isStreaming: true }), aChatBody());
+    for await (const chunk of runner.transformStream(request, source())) out.push(chunk);
+    expect(out[0]).toMatchObject({ citations: ["https://x.example/a"], choices: [verdict] });
+    expect(textsOf(out, 0)).toMatchObject({ "choice.delta.content": "words" });
+    // The second chunk said nothing any more.
+    expect(out.filter((chunk) => "obfuscation" in chunk)).toEqual([]);
+  });
+
+  it("S29: no name of a field reaches what all objects have", async () => {
+    const hostile = JSON.parse(
+      '{"__proto__":{"polluted":"x@"},"constructor":{"polluted":"x@"},"toString":"y@"}',
+    ) as object;
+    const chunks = await streamed(mask, [[choice(0, { extra: hostile })], [choice(0, {}, "stop")]]);
+    expect(saidBy(chunks, 0)).toMatchObject({ "extra.constructor.polluted": "x@", "extra.toString": "y@" });
+    expect("polluted" in {} || "polluted" in Object).toBe(false);
+  });
+
+  describe("S32: keeps a bounded part of a stream", () => {
+    const piece = "x".repeat(1_000_000);
+    const held = guardrail({ name: "holds", mode: "output", check: () => undefined });
+    const windowed = guardrail({ name: "windows", mode: "output", stream: "window", check: () => undefined });
+    const ids = Array.from({ length: 100_000 }, (_, id) => id);
+    const details = (index: number) => choice(index, { reasoning_details: [{ type: "reasoning.text", text: piece }] });
+    it.each<[string, Plugin, object[][]]>([
+      ["texts of one choice", held, Array.from({ length: 6 }, () => [choice(0, { content: piece })])],
+      ["texts of many choices", held, Array.from({ length: 6 }, (_, index) => [choice(index, { content: piece })])],
+      ["lists of many choices", mask, Array.from({ length: 6 }, (_, index) => [details(index)])],
+      [
+        "numbers beside the text",
+        held,
+        Array.from({ length: 20 }, () => [{ ...choice(0, { content: "a" }), numbers: ids }]),
+      ],
+      [
+        "JSON that waits for its end, in many calls",
+        windowed,
+        Array.from({ length: 6 }, (_, index) => [
+          choice(0, { tool_calls: [{ index, id: `c${index}`, function: { name: "f", arguments: piece } }] }),
+        ]),
+      ],
+    ])("%s", async (_, plugin, chunks) => {
+      const { out, error } = await deliveredBy(plugin, chunks);
+      expect(error).toMatchObject({ code: "guardrail_error" });
+      expect(JSON.stringify(out).length).toBeLessThan(10_000);
+    });
+
+    it("an answer of many small pieces is as long as it is, and token ids are not kept", async () => {
+      const pieces = Array.from({ length: 50_000 }, (_, turn) => [
+        { ...choice(0, { content: `${turn % 10}` }), ...(turn < 50 && { token_ids: ids }) },
+      ]);
+      const { out, error } = await deliveredBy(held, [...pieces, [choice(0, {}, "stop")]]);
+      expect(error).toBeUndefined();
+      expect(out.length).toBeLessThan(10);
+      expect(textsOf(out, 0)["choice.delta.content"]).toBe("0123456789".repeat(5_000));
+    });
+  });
+
   it("refuses a reply that is too long to be held for a check", async () => {
     const held = guardrail({ name: "holds", mode: "output", check: () => undefined });
     const piece = "x".repeat(1_000_000);
@@ -266,6 +509,28 @@ describe("a guardrail of streams", () => {
 });
 
 describe("a guardrail of whole replies", () => {
+  it("S41: leaves out tokens that nobody has read, whether it found something or not", async () => {
+    for (const action of ["mask", "block", "flag"] as const) {
+      const { runner } = aRunner(pii({ mode: "output", action }));
+      const reply = aReply("fine");
+      Object.assign(reply.choices[0] ?? {}, { logprobs: { content: [{ token: MAIL }] }, token_ids: [1, 2] });
+      const delivered = await runner.afterReply(runner.guard(someFacts(), aChatBody()), reply);
+      if (action === "flag") expect(delivered).toEqual(reply);
+      else {
+        expect(delivered).toMatchObject({ choices: [{ message: { content: "fine" }, logprobs: null }] });
+        expect(JSON.stringify(delivered)).not.toMatch(/alice|token_ids/);
+      }
+    }
+  });
+
+  it("S41: inspects a field called like tokens that stands elsewhere", async () => {
+    const { runner } = aRunner(pii({ mode: "output", action: "mask" }));
+    const reply = aReply("fine");
+    Object.assign(reply.choices[0]?.message ?? {}, { logprobs: { note: MAIL }, extra: { token_ids: [MAIL] } });
+    const delivered = await runner.afterReply(runner.guard(someFacts(), aChatBody()), reply);
+    expect(JSON.stringify(delivered)).not.toContain("alice");
+  });
+
   it("masks every text of a reply", async () => {
     const { runner } = aRunner(pii({ mode: "output", action: "mask" }));
     const reply = aReply(`to ${MAIL}`);
