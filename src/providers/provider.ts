@@ -126,6 +126,8 @@ export interface WholeResponse {
   readonly status: number;
   readonly headers: ReadonlyMap<string, string>;
   readonly text: string;
+  /** The dialect says so where the reply is what `text` says, and nothing else: a relay may copy its bytes. */
+  isAsSent?: boolean;
 }
 
 /**

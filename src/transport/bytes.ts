@@ -14,6 +14,13 @@ export function decodePiece(bytes: Uint8Array): string {
 }
 
 /**
+ * Bytes that hold anything until they are written: to clear them first takes as long as to write them. What is never
+ * written must never be handed on.
+ */
+export const unclearedBytes: (size: number) => Uint8Array =
+  typeof Buffer === "function" ? (size) => Buffer.allocUnsafe(size) : (size) => new Uint8Array(size);
+
+/**
  * One piece of all chunks; a single one is not copied.
  *
  * @param size - Their length together.
@@ -21,7 +28,7 @@ export function decodePiece(bytes: Uint8Array): string {
 export function joinBytes(chunks: readonly Uint8Array[], size: number): Uint8Array {
   const [first] = chunks;
   if (first && chunks.length === 1) return first;
-  const bytes = new Uint8Array(size);
+  const bytes = unclearedBytes(size);
   let offset = 0;
   for (const chunk of chunks) {
     bytes.set(chunk, offset);

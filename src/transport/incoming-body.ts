@@ -20,6 +20,7 @@ export interface BodySource {
 }
 
 const nothing = () => {};
+const asTheyAre = (bytes: Uint8Array) => bytes;
 const AT_END: Promise<undefined> = Promise.resolve(undefined);
 
 /** A body that a connection pushes in and one reader pulls out. The gauge counts what lies between. */
@@ -33,7 +34,9 @@ export class IncomingBody implements ResponseBody {
   #isPaused = false;
   #reader: Deferred<Uint8Array | undefined> | undefined;
   #isDelivering = false;
-  #collector: Deferred<string> | undefined;
+  #collector: Deferred<unknown> | undefined;
+  /** What whoever collects the whole body gets of it. */
+  #form: (bytes: Uint8Array) => unknown = decodeText;
   #maxBytes = Number.POSITIVE_INFINITY;
 
   constructor(gauge: BufferGauge, source: BodySource) {
@@ -68,7 +71,7 @@ export class IncomingBody implements ResponseBody {
     const collector = this.#collector;
     if (collector) {
       this.#collector = undefined;
-      collector.resolve(this.#takeText());
+      collector.resolve(this.#form(this.#takeWhole()));
     } else if (this.#reader && !this.#isDelivering) {
       const reader = this.#reader;
       this.#reader = undefined;
@@ -95,6 +98,10 @@ export class IncomingBody implements ResponseBody {
     this.#settleWaiting(reason);
   }
 
+  get isAtEnd(): boolean {
+    return this.#state === "ended" && this.#size === 0;
+  }
+
   read(): Promise<Uint8Array | undefined> {
     if (this.#size > 0) return Promise.resolve(this.#take());
     if (this.#state === "ended") return AT_END;
@@ -104,17 +111,26 @@ export class IncomingBody implements ResponseBody {
   }
 
   text(maxBytes: number): Promise<string> {
+    return this.#collect(maxBytes, decodeText);
+  }
+
+  bytes(maxBytes: number): Promise<Uint8Array> {
+    return this.#collect(maxBytes, asTheyAre);
+  }
+
+  #collect<T>(maxBytes: number, form: (bytes: Uint8Array) => T): Promise<T> {
     if (this.#state === "failed") {
       this.#drop();
       return Promise.reject(this.#failure);
     }
     this.#maxBytes = maxBytes;
     if (this.#size > maxBytes) return Promise.reject(this.#refuseSize());
-    if (this.#state === "ended") return Promise.resolve(this.#takeText());
+    if (this.#state === "ended") return Promise.resolve(form(this.#takeWhole()));
+    this.#form = form;
     this.#collector = deferred();
     const { promise } = this.#collector;
     this.#resume();
-    return promise;
+    return promise as Promise<T>; // of what `form` returns
   }
 
   #deliver(): void {
@@ -135,11 +151,11 @@ export class IncomingBody implements ResponseBody {
     return joinBytes(chunks, size);
   }
 
-  #takeText(): string {
+  #takeWhole(): Uint8Array {
     const chunks = this.#chunks;
     const size = this.#size;
     this.#drop();
-    return decodeText(joinBytes(chunks, size));
+    return joinBytes(chunks, size);
   }
 
   #drop(): void {

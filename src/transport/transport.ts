@@ -24,11 +24,15 @@ export interface ResponseBody {
    * @throws {UpstreamError} class `network`: the connection broke, or the framing is wrong.
    */
   read(): Promise<Uint8Array | undefined>;
+  /** It is known that nothing more comes, and all has been read. May stay `undefined`. */
+  readonly isAtEnd?: boolean | undefined;
   /**
    * The whole body as UTF-8 text.
    * @throws {UpstreamError} class `network`: broken, or larger than `maxBytes` (then a bad response).
    */
   text(maxBytes: number): Promise<string>;
+  /** The same as bytes, which are the reader's own; not every transport has them together. */
+  bytes?(maxBytes: number): Promise<Uint8Array>;
 }
 
 export interface TransportResponse {

@@ -13,15 +13,21 @@ import { repairUsage } from "../shared/usage.js";
 import { repairCompletionChoice } from "./completions.js";
 import type { AnswerFacts, OpenAiFacts } from "./facts.js";
 import { failureOf, finishReasonOf } from "./finish-reason.js";
+import { isInOrder } from "./in-order.js";
 import { repairToolCalls } from "./tool-calls.js";
 
 /**
  * A whole answer, repaired in place (repairs R1, R4, R5, R9–R12, R14, R15).
  * @throws {UpstreamError} it is an error in disguise, or unreadable.
  */
-export function decodeReply(facts: OpenAiFacts, { text, headers }: WholeResponse, context: AttemptContext): Reply {
+export function decodeReply(facts: OpenAiFacts, response: WholeResponse, context: AttemptContext): Reply {
+  const { text, headers } = response;
   // Blank lines may come first while DeepSeek is busy; JSON allows them.
   const reply = parseUpstreamObject(text, "the answer");
+  if (context.operation === "chat.completions" && isInOrder(reply, facts.answer)) {
+    response.isAsSent = true;
+    return reply as unknown as ChatCompletion; // that is what was looked at
+  }
   const wallNowMs = context.clock.wallNow();
   if (reply.error !== undefined && reply.error !== null) {
     throw errorOfAnswer(facts.errors, reply, wallNowMs, headers);

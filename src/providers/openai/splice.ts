@@ -36,7 +36,7 @@ export class SpliceHit {
 /**
  * The end of the string literal whose inside begins at `from`: the index of its closing quote, -1 if it is no literal.
  */
-function endOfLiteral(text: string, from: number, hit: SpliceHit): number {
+export function endOfLiteral(text: string, from: number, hit: SpliceHit): number {
   let escapeUnits = 0;
   const { length } = text;
   for (let index = from; index < length; index++) {
@@ -107,6 +107,19 @@ export class Splice {
     [this.#before, this.#after, this.#afterPadding] = parts.event;
     [this.#textBefore, this.#textAfter, this.#textAfterPadding] = parts.ours;
     this.base = parts.base;
+  }
+
+  /** The same with other texts before the literal; makes no chunks. */
+  withBefore(before: string, ownBefore: string): Splice {
+    const { event, ours } = this.texts;
+    return new Splice({
+      kind: this.kind,
+      choiceIndex: this.choiceIndex,
+      callIndex: this.callIndex,
+      event: [before, event[1], event[2]],
+      ours: [ownBefore, ours[1], ours[2]],
+      base: undefined,
+    });
   }
 
   /**
@@ -311,7 +324,7 @@ function objectAt(object: JsonObject | undefined, key: string): JsonObject | und
 const COLON_AND_QUOTE = /[ \t\n\r]*:[ \t\n\r]*"/y;
 
 /** Index of the first character inside the string literal that follows a key. */
-function literalAfter(text: string, index: number): number | undefined {
+export function literalAfter(text: string, index: number): number | undefined {
   COLON_AND_QUOTE.lastIndex = index;
   return COLON_AND_QUOTE.test(text) ? COLON_AND_QUOTE.lastIndex : undefined;
 }

@@ -10,9 +10,11 @@ import { readLastEvent } from "../shared/last-event.js";
 import { RunningSummary } from "../shared/running-summary.js";
 import { boundedIndex } from "../shared/tool-call.js";
 import { laterUsage } from "../shared/usage.js";
-import { ByteSplice } from "./byte-splice.js";
+import { ByteRun, ByteSplice } from "./byte-splice.js";
 import { EventCutter } from "./event-cutter.js";
 import type { OpenAiFacts } from "./facts.js";
+import type { KnownShapes } from "./known-shapes.js";
+import { RelayedEvents } from "./relayed-events.js";
 import type { RepairedChoice } from "./repaired-choice.js";
 import { learnSplice, type Splice, SpliceHit, type TextPlace } from "./splice.js";
 
@@ -118,18 +120,42 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
   readonly #byteSplices: (ByteSplice | undefined)[] = [];
   readonly #cutter = new EventCutter();
   readonly #hit = new SpliceHit();
+  readonly #run = new ByteRun();
+  /** Where this form has a use for bytes. */
+  readonly #events: RelayedEvents | undefined;
   #current = 0;
   #oldest = 0;
   /** Templates made since the last time one was of use, roughly. */
   #unused = 0;
+  /** Where this form has a use for bytes: what earlier streams had. */
+  readonly #known: KnownShapes | undefined;
+  /** Choices that have begun since they were last asked. */
+  readonly #fresh: number[] = [];
+  /** So many of the templates are theirs, the first ones. */
+  #recalled = 0;
 
-  /** @param splices - Without it every event is parsed; the chunks are the same. */
-  constructor(facts: OpenAiFacts, context: AttemptContext, shape: ChoiceShape<C>, form: ChunkForm<T>, splices = true) {
+  /**
+   * @param splices - Without it every event is parsed; the chunks are the same.
+   * @param known - Shared by the streams of one upstream.
+   */
+  constructor(
+    facts: OpenAiFacts,
+    context: AttemptContext,
+    shape: ChoiceShape<C>,
+    form: ChunkForm<T>,
+    splices = true,
+    known?: KnownShapes,
+  ) {
     this.#facts = facts;
     this.#context = context;
     this.#shape = shape;
     this.#form = form;
     this.summary = new RunningSummary(form.keepsText);
+    const { framed } = form;
+    if (framed) {
+      this.#events = new RelayedEvents((piece) => this.#out.push(framed(piece)));
+      if (splices && shape.textPlace === "delta") this.#known = known;
+    }
     if (!splices) this.#unused = MAX_UNUSED;
     this.#reader = createSseReader({
       maxEventBytes: MAX_EVENT_BYTES,
@@ -140,16 +166,27 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
   push(bytes: Uint8Array, out: T[]): void {
     if (this.isDone) return;
     this.#out = out;
-    if (this.#form.framed) this.#relay(bytes);
-    else this.#reader.push(bytes);
+    const events = this.#events;
+    if (!events) {
+      this.#reader.push(bytes);
+      return;
+    }
+    events.expected = bytes.length;
+    try {
+      this.#relay(bytes, events);
+    } finally {
+      // Also what came before an error.
+      events.flush();
+    }
   }
 
   /** Events of known shapes go from bytes to bytes; each that is not goes to the reader. */
-  #relay(bytes: Uint8Array): void {
+  #relay(bytes: Uint8Array, events: RelayedEvents): void {
     const cutter = this.#cutter;
     for (let start = 0; start < bytes.length && !this.isDone; ) {
-      if (cutter.isBetweenEvents && this.#waiting === undefined) {
-        start = this.#spliceBytes(bytes, start);
+      if (this.#fresh.length > 0) this.#recall();
+      if (cutter.isBetweenEvents && this.#waiting === undefined && this.#byteSplices.length > 0) {
+        start = this.#spliceBytes(bytes, start, events);
         if (start === bytes.length) return;
       }
       // Where no shape ever comes again, to look at each event by itself is in vain.
@@ -161,53 +198,43 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
   }
 
   /** @returns where the first event begins that is of no known shape, or not complete. */
-  #spliceBytes(bytes: Uint8Array, start: number): number {
-    if (this.#byteSplices.length === 0) return start;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    let events: Uint8Array | undefined;
-    let length = 0;
-    let from = start;
-    while (from < bytes.length) {
-      const end = this.#fitBytes(bytes, view, from);
-      if (end === -1) break;
-      // Just found.
-      const found = this.#byteSplices[this.#current]!;
-      if (events === undefined || length + (end - from) + found.growth > events.length) {
-        this.#handOn(events, length);
-        events = new Uint8Array(bytes.length - from + found.growth);
-        length = 0;
-      }
-      length = found.write(bytes, this.#hit, events, length);
-      this.#count(found.splice, undefined);
-      this.#delivered += 1;
-      from = end;
-    }
-    this.#handOn(events, length);
-    return from;
-  }
-
-  #handOn(events: Uint8Array | undefined, length: number): void {
-    // Asked for by `push`.
-    if (events !== undefined && length > 0) this.#out.push(this.#form.framed!(events.subarray(0, length)));
-  }
-
-  /** @returns where the event ends that begins at `from`, -1: of no known shape. */
-  #fitBytes(bytes: Uint8Array, view: DataView, from: number): number {
+  #spliceBytes(bytes: Uint8Array, start: number, events: RelayedEvents): number {
     const splices = this.#byteSplices;
-    const { length } = splices;
-    for (let tried = 0, position = this.#current; tried < length; tried++, position++) {
-      if (position >= length) position = 0;
-      const end = splices[position]?.fits(bytes, view, from, this.#hit) ?? -1;
-      if (end === -1) continue;
-      this.#current = position;
-      if (this.#unused > 0) this.#unused -= 1;
-      return end;
+    const run = this.#run;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    let from = start;
+    // Interleaved choices come in turn: each shape in vain since the last event that fitted.
+    for (let tried = 0; tried < splices.length && from < bytes.length; ) {
+      const splice = splices[this.#current];
+      const end = splice === undefined ? from : splice.relay(bytes, view, from, events, run);
+      if (splice === undefined || end === from) {
+        tried += 1;
+        this.#current = this.#current + 1 < splices.length ? this.#current + 1 : 0;
+        continue;
+      }
+      tried = 0;
+      from = end;
+      this.#unused = Math.max(0, this.#unused - run.events);
+      this.#count(splice.splice, undefined, run.units);
+      this.contentAt ??= this.#delivered;
+      this.#delivered += run.events;
+      if (this.#current < this.#recalled) this.#known?.noteUse();
     }
-    return -1;
+    return from;
   }
 
   end(out: T[]): void {
     this.#out = out;
+    const events = this.#events;
+    if (events) events.expected = 0;
+    try {
+      this.#end();
+    } finally {
+      events?.flush();
+    }
+  }
+
+  #end(): void {
     if (!this.isDone) readLastEvent(this.#reader);
     const { usage, isComplete } = this.summary;
     if (!isComplete) throw unreachable("stream ended before it was complete");
@@ -298,7 +325,24 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
     if (isAlone && !hadWaiting && !hasUsage && this.#unused < MAX_UNUSED) this.#learn(data, event, chunk, last);
   }
 
+  /** What other streams knew of the choices that have begun. */
+  #recall(): void {
+    const fresh = this.#fresh;
+    for (const index of fresh) {
+      // A choice has begun, so there is a head; whoever has templates of its own already goes by those.
+      if (!this.#head || this.#splices.length !== this.#recalled) break;
+      this.#known?.recall(this.#head, index, this.#context, (splice) => {
+        if (this.#recalled === MAX_SPLICES) return;
+        this.#splices.push(splice.splice);
+        this.#byteSplices.push(splice);
+        this.#recalled += 1;
+      });
+    }
+    fresh.length = 0;
+  }
+
   #begin(index: number): C {
+    if (this.#known) this.#fresh.push(index);
     const state = this.#shape.open(index);
     this.#choices[index] = state;
     this.summary.begun += 1;
@@ -351,7 +395,12 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
     }
     this.#delivered += 1;
     // The repair rules have given it the members of a chunk; the upstream's own are beside them.
-    this.#out.push(this.#form.whole(chunk as unknown as Chunk));
+    this.#push(this.#form.whole(chunk as unknown as Chunk));
+  }
+
+  #push(piece: T): void {
+    if (this.#events && typeof piece === "string") this.#events.add(piece);
+    else this.#out.push(piece);
   }
 
   #finishError(errorClass: ErrorClass, choices: readonly unknown[]): UpstreamError {
@@ -367,7 +416,10 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
     if (!splice || !this.#form.takes(splice)) return;
     const place = this.#splices.length < MAX_SPLICES ? this.#splices.length : this.#oldest++ % MAX_SPLICES;
     this.#splices[place] = splice;
-    if (this.#form.framed) this.#byteSplices[place] = ByteSplice.of(splice);
+    if (!this.#form.framed) return;
+    const byteSplice = ByteSplice.of(splice);
+    this.#byteSplices[place] = byteSplice;
+    if (byteSplice && this.#head) this.#known?.keep(byteSplice, event, this.#head, this.#context);
   }
 
   /** The fast path: an event of a known shape, parsed by nobody. @returns whether it was one. */
@@ -389,15 +441,18 @@ export class RepairedStream<T, C extends StreamedChoice> implements StreamDecode
 
   #countSpliced(splice: Splice, data: string): void {
     const value = this.#form.keepsText ? splice.valueOf(data, this.#hit) : undefined;
-    this.#count(splice, value);
-    // The event that the template was made from had content: `contentAt` is known.
+    this.#count(splice, value, this.#hit.units);
+    // Templates are of events with content.
+    this.contentAt ??= this.#delivered;
     this.#delivered += 1;
-    this.#out.push(this.#form.spliced(splice, data, this.#hit, value));
+    this.#push(this.#form.spliced(splice, data, this.#hit, value));
   }
 
-  /** @param value - The text of the event, where it is kept. */
-  #count(splice: Splice, value: string | undefined): void {
-    const { units } = this.#hit;
+  /**
+   * @param value - The text of the event, where it is kept.
+   * @param units - How long it is, or how long those of several events are together.
+   */
+  #count(splice: Splice, value: string | undefined, units: number): void {
     const { summary } = this;
     switch (splice.kind) {
       case "content":

@@ -15,6 +15,7 @@ import { errorOfResponse } from "../shared/errors.js";
 import { chatChoices } from "./chat-choices.js";
 import { completionChoices } from "./completions.js";
 import type { AuthorizationHeader, OpenAiFacts, Surface } from "./facts.js";
+import { KnownShapes } from "./known-shapes.js";
 import { loadSignalsOf } from "./load-signals.js";
 import { decodeModelList } from "./models.js";
 import { RequestWriter } from "./request.js";
@@ -52,6 +53,7 @@ export class OpenAiUpstream implements WireUpstream {
   readonly #surface: Surface;
   readonly #writer: RequestWriter;
   readonly #credential: CredentialHeader;
+  readonly #shapes = new KnownShapes();
 
   constructor(facts: OpenAiFacts, settings: ProviderSettings) {
     const surface = facts.locate ? facts.locate(settings) : surfaceBelow(facts, settings);
@@ -104,7 +106,7 @@ export class OpenAiUpstream implements WireUpstream {
   }
 
   openTextStream(context: AttemptContext): StreamDecoder<RelayPiece> {
-    return openRepairedStream(this.#facts, context, textForm);
+    return openRepairedStream(this.#facts, context, textForm, true, this.#shapes);
   }
 
   takesPrefill(): boolean {
@@ -120,16 +122,17 @@ export class OpenAiUpstream implements WireUpstream {
   }
 }
 
-/** @param splices - See {@link RepairedStream}. */
+/** @param splices - See {@link RepairedStream}; so is `known`. */
 export function openRepairedStream<T>(
   facts: OpenAiFacts,
   context: AttemptContext,
   form: ChunkForm<T>,
   splices = true,
+  known?: KnownShapes,
 ): StreamDecoder<T> {
   return context.operation === "completions"
     ? new RepairedStream(facts, context, completionChoices, form, splices)
-    : new RepairedStream(facts, context, chatChoices(facts.answer, context), form, splices);
+    : new RepairedStream(facts, context, chatChoices(facts.answer, context), form, splices, known);
 }
 
 function supportOf(facts: OpenAiFacts): Readonly<Partial<Record<Operation, FeatureSupport>>> {

@@ -65,6 +65,31 @@ export function repairUsage(raw: unknown, listener: UsageListener): Usage | unde
   return raw as JsonObject & Usage; // the members that `Usage` names are checked
 }
 
+/** Whether {@link repairUsage} would leave it as it is, and say nothing. */
+export function isUsageInOrder(raw: unknown): raw is Usage {
+  if (!isJsonObject(raw) || !isCount(raw.prompt_tokens) || !isCount(raw.completion_tokens)) return false;
+  if (!isCount(raw.total_tokens)) return false;
+  for (const key in raw) {
+    if (raw[key] === null || MOVED.has(key)) return false;
+    const isDetails = key === "prompt_tokens_details" || key === "completion_tokens_details";
+    if (isDetails && !areDetailsInOrder(raw[key])) return false;
+  }
+  return true;
+}
+
+/** Counts that are put where OpenAI has them. */
+const MOVED: ReadonlySet<string> = new Set(["reasoning_tokens", "prompt_cache_hit_tokens", "num_cached_tokens"]);
+
+function areDetailsInOrder(details: unknown): boolean {
+  if (!isJsonObject(details)) return false;
+  let isEmpty = true;
+  for (const key in details) {
+    isEmpty = false;
+    if (details[key] === null || (DETAIL_COUNTERS.has(key) && !isCount(details[key]))) return false;
+  }
+  return !isEmpty;
+}
+
 function setDetail(usage: JsonObject, group: string, name: string, value: number): void {
   const details = isJsonObject(usage[group]) ? usage[group] : {};
   if (!isCount(details[name])) details[name] = value;

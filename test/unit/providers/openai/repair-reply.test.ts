@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { UpstreamError } from "../../../../src/errors/upstream-error.js";
 import { mistral } from "../../../../src/providers/openai/facts/mistral.js";
@@ -5,7 +6,7 @@ import { openaiCompatible } from "../../../../src/providers/openai/facts/openai.
 import { openrouter } from "../../../../src/providers/openai/facts/openrouter.js";
 import type { OpenAiFacts } from "../../../../src/providers/openai/facts.js";
 import { openaiProvider } from "../../../../src/providers/openai/index.js";
-import type { AttemptContext, WireUpstream } from "../../../../src/providers/provider.js";
+import type { AttemptContext, WholeResponse, WireUpstream } from "../../../../src/providers/provider.js";
 import { anAttempt, WALL_NOW_MS } from "../../../support/attempt-context.js";
 
 function connect(facts: OpenAiFacts): WireUpstream {
@@ -43,6 +44,117 @@ const messageOf = (message: Record<string, unknown>, facts?: OpenAiFacts) => {
   const reply = decode(answer({ message }), {}, facts) as { choices: { message: unknown }[] };
   return reply.choices[0]?.message;
 };
+
+/** An answer of OpenAI's own, with other members of its parts. */
+const inOrder = (parts: { reply?: object; choice?: object; message?: object; usage?: object | undefined } = {}) => ({
+  id: "chatcmpl-1",
+  object: "chat.completion",
+  created: 5,
+  model: "m",
+  choices: [
+    {
+      index: 0,
+      message: { role: "assistant", content: "Hi", refusal: null, annotations: [], ...parts.message },
+      logprobs: null,
+      finish_reason: "stop",
+      ...parts.choice,
+    },
+  ],
+  ...("usage" in parts && parts.usage === undefined
+    ? {}
+    : {
+        usage: {
+          prompt_tokens: 1,
+          completion_tokens: 2,
+          total_tokens: 3,
+          prompt_tokens_details: { cached_tokens: 0 },
+          ...parts.usage,
+        },
+      }),
+  ...parts.reply,
+});
+
+function isAsSent(body: unknown, context: Partial<AttemptContext> = {}, facts = openaiCompatible): boolean {
+  const response: WholeResponse = { status: 200, headers: new Map(), text: JSON.stringify(body) };
+  connect(facts).decodeReply(response, anAttempt(context));
+  return response.isAsSent === true;
+}
+
+describe("an answer in order", () => {
+  it("is told, so that relays copy its bytes", () => {
+    expect(isAsSent(inOrder())).toBe(true);
+    expect(isAsSent(inOrder({ usage: undefined }))).toBe(true);
+    expect(isAsSent(inOrder({ message: { content: null, refusal: "no" }, choice: { finish_reason: "length" } }))).toBe(
+      true,
+    );
+    expect(isAsSent(inOrder({ message: { reasoning_content: "so" }, reply: { own: { deep: [null] } } }))).toBe(true);
+    expect(isAsSent(inOrder(), {}, mistral)).toBe(false);
+    expect(isAsSent({ ...inOrder(), object: "text_completion" }, { operation: "completions" })).toBe(false);
+  });
+
+  it("is what no repair would change, and nothing else is taken for one", () => {
+    const odd = fc.constantFrom<unknown>(null, undefined, "", "x", 0, 1, -1, 1.5, 127, 128, true, [], {}, ["x"], {
+      a: null,
+    });
+    const some = (...names: string[]) =>
+      fc.record(Object.fromEntries(names.map((name) => [name, odd])), { requiredKeys: [] });
+    const parts = fc.record(
+      {
+        reply: some("id", "object", "created", "model", "choices", "usage", "error", "own", "system_fingerprint"),
+        choice: fc.oneof(
+          some("index", "message", "logprobs", "error", "own"),
+          fc.record({
+            finish_reason: fc.constantFrom<unknown>(
+              null,
+              "stop",
+              "length",
+              "STOP",
+              "eos",
+              "error",
+              "tool_calls",
+              "",
+              1,
+            ),
+          }),
+        ),
+        message: some("role", "content", "refusal", "reasoning", "reasoning_content", "tool_calls", "function_call"),
+        usage: fc.oneof(
+          some("prompt_tokens", "completion_tokens", "total_tokens", "reasoning_tokens", "prompt_cache_hit_tokens"),
+          fc.record({ completion_tokens_details: fc.oneof(odd, some("reasoning_tokens", "own")) }),
+        ),
+      },
+      { requiredKeys: [] },
+    );
+    const seen = { asSent: 0, others: 0 };
+    fc.assert(
+      fc.property(fc.array(parts, { maxLength: 2 }), (several) => {
+        const body = inOrder(Object.assign({}, ...several));
+        // A member that is taken out has everything else repaired, too.
+        let repaired: unknown;
+        let complaints = 0;
+        const noteMalformedUsage = () => {
+          complaints += 1;
+        };
+        try {
+          repaired = decode({ ...body, nothing: null }, { noteMalformedUsage });
+        } catch {
+          repaired = undefined;
+        }
+        const isRight = JSON.stringify(repaired) === JSON.stringify(body) && complaints === 0;
+        let isTold = false;
+        try {
+          isTold = isAsSent(body);
+        } catch {
+          isTold = false;
+        }
+        seen[isTold ? "asSent" : "others"] += 1;
+        if (isTold) expect(isRight).toBe(true);
+      }),
+      { numRuns: 1_000 },
+    );
+    expect(Math.min(seen.asSent, seen.others)).toBeGreaterThan(100);
+  });
+});
 
 describe("repairs of whole answers", () => {
   it("change nothing of an answer that is right", () => {
