@@ -17,6 +17,8 @@ export function chartOf(report: Report): string {
     parts.push(`<text x="${x}" y="${y}" ${attributes}>${escapeXml(content)}</text>`);
 
   for (const scenario of report.scenarios) {
+    // What comes on a schedule has the schedule's rate.
+    if (scenario.variants.some(({ latency }) => latency)) continue;
     text(10, `${scenario.title}: ${scenario.unit}/s`, 'font-weight="bold"');
     y += ROW;
     const fastest = Math.max(...scenario.variants.map(({ rate }) => rate.median));

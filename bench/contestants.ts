@@ -1,4 +1,5 @@
 /** Brings the processes of a scenario up and makes contestants of them. */
+import type { OpenLoop } from "./accounts-subject.js";
 import { entryFile, peerEntryFile } from "./build.js";
 import type { LoadPlan, LoadResult } from "./load.js";
 import type { Contestant, Sample } from "./measure.js";
@@ -12,8 +13,7 @@ import {
   STREAM_EVENT_COUNT,
 } from "./payloads.js";
 import { type BenchProcess, startProcess } from "./processes.js";
-import type { BenchRedis } from "./redis.js";
-import type { Scenario } from "./scenarios/scenario.js";
+import type { Scenario, ServerName } from "./scenarios/scenario.js";
 import type { Round } from "./subject.js";
 
 export interface Upstream {
@@ -22,6 +22,9 @@ export interface Upstream {
   cpuUs(): Promise<number>;
   stop(): Promise<void>;
 }
+
+/** Where the servers listen that a scenario needs. */
+export type ServerUrls = Readonly<Partial<Record<ServerName, string>>>;
 
 /** Variants that are packages of `bench/` alone. */
 export const PEERS: readonly string[] = ["ai-sdk", "portkey"];
@@ -46,7 +49,7 @@ async function cpuUsOf(child: BenchProcess<unknown>): Promise<number> {
  * One variant of a scenario, started and checked.
  *
  * @param nodeOptions - Flags of the variant's own process.
- * @param redis - For scenarios of stores.
+ * @param servers - The addresses of those that run.
  */
 export async function startContestant(
   scenario: Scenario,
@@ -54,9 +57,12 @@ export async function startContestant(
   upstream: Upstream,
   load: BenchProcess<unknown>,
   nodeOptions: readonly string[] = [],
-  redis?: BenchRedis | undefined,
+  servers: ServerUrls = {},
 ): Promise<Contestant> {
-  if (scenario.runs.kind === "store") return startStoreContestant(name, redis, nodeOptions);
+  if (scenario.runs.kind === "store") return startStoreContestant(name, servers, nodeOptions);
+  if (scenario.runs.kind === "open-loop") {
+    return startOpenLoopContestant(name, scenario.runs.perSecond, upstream, servers, nodeOptions);
+  }
   const entry = PEERS.includes(name) ? peerEntryFile("subject") : entryFile("subject");
   const { runs } = scenario;
   const operation = runs.kind === "server" ? "serve" : runs.name;
@@ -100,11 +106,11 @@ export async function startContestant(
 
 async function startStoreContestant(
   name: string,
-  redis: BenchRedis | undefined,
+  servers: ServerUrls,
   nodeOptions: readonly string[],
 ): Promise<Contestant> {
-  if (!redis) throw new Error(`${name} needs Redis`);
-  const subject = await startProcess<{ version: string }>(entryFile("store-subject"), [name, redis.url], nodeOptions);
+  const args = [name, servers["redis-server"] ?? ""];
+  const subject = await startProcess<{ version: string }>(entryFile("store-subject"), args, nodeOptions);
   return {
     name,
     version: subject.ready.version,
@@ -112,6 +118,28 @@ async function startStoreContestant(
       const done = await subject.ask<Round>("round", { durationMs });
       return { ...done, upstreamCpuUs: 0, loadCpuUs: 0 };
     },
+    stop: () => subject.stop(),
+  };
+}
+
+async function startOpenLoopContestant(
+  name: string,
+  perSecond: number,
+  upstream: Upstream,
+  servers: ServerUrls,
+  nodeOptions: readonly string[],
+): Promise<Contestant> {
+  const args = [name, upstream.origin, servers["redis-server"] ?? "", servers.postgres ?? ""];
+  const subject = await startProcess<{ version: string }>(entryFile("accounts-subject"), args, nodeOptions);
+  return {
+    name,
+    version: subject.ready.version,
+    round: async (durationMs) => {
+      const before = await upstream.cpuUs();
+      const done = await subject.ask<Round>("round", { durationMs, perSecond } satisfies OpenLoop);
+      return { ...done, upstreamCpuUs: (await upstream.cpuUs()) - before, loadCpuUs: 0 };
+    },
+    finish: () => subject.ask("finish"),
     stop: () => subject.stop(),
   };
 }

@@ -11,6 +11,8 @@ export interface Sample {
   readonly upstreamCpuUs: number;
   /** CPU time of the load generator meanwhile; 0 where the measured process makes its own load. */
   readonly loadCpuUs: number;
+  /** Of requests that come on a schedule: how long each took, from when it was to be sent. */
+  readonly latenciesMs?: readonly number[] | undefined;
 }
 
 /** Something that can be measured, ready to run. */
@@ -18,6 +20,8 @@ export interface Contestant {
   readonly name: string;
   readonly version: string;
   round(durationMs: number): Promise<Sample>;
+  /** After the last round: what has become of all of it, by name. */
+  finish?(): Promise<Readonly<Record<string, number>>>;
   stop(): Promise<void>;
 }
 
@@ -52,6 +56,18 @@ export interface Measurement {
   readonly ownBusy: number;
   readonly upstreamBusy: number;
   readonly loadBusy: number;
+  /** Where requests come on a schedule. */
+  readonly latency?: Latency | undefined;
+  /** See {@link Contestant.finish}. */
+  readonly findings: Readonly<Record<string, number>>;
+}
+
+/** Milliseconds; what is added is on top of the first contestant's, round by round. */
+export interface Latency {
+  readonly p50: Spread;
+  readonly p99: Spread;
+  readonly addedP50: Spread;
+  readonly addedP99: Spread;
 }
 
 export function spread(values: readonly number[]): Spread {
@@ -86,6 +102,9 @@ export async function measure(
     for (const contestant of order) samples.get(contestant)?.push(await contestant.round(plan.roundMs));
   }
 
+  const findings = new Map<Contestant, Readonly<Record<string, number>>>();
+  for (const contestant of contestants) findings.set(contestant, (await contestant.finish?.()) ?? {});
+
   const cpuPerOperation = (contestant: Contestant | undefined) =>
     (contestant && samples.get(contestant))?.map(({ cpuUs, operations }) => cpuUs / operations) ?? [];
   const floorCpu = cpuPerOperation(contestants[0]);
@@ -108,8 +127,31 @@ export async function measure(
       ownBusy: busy(({ cpuUs }) => cpuUs),
       upstreamBusy: busy(({ upstreamCpuUs }) => upstreamCpuUs),
       loadBusy: busy(({ loadCpuUs }) => loadCpuUs),
+      latency: latencyOf(own, samples.get(contestants[0] as Contestant) ?? []), // there is this one at least
+      findings: findings.get(contestant) ?? {},
     };
   });
+}
+
+/** @returns `undefined`: nothing came on a schedule. */
+function latencyOf(own: readonly Sample[], floor: readonly Sample[]): Latency | undefined {
+  const quantiles = (samples: readonly Sample[], share: number) =>
+    samples.flatMap(({ latenciesMs }) => (latenciesMs ? [quantile(latenciesMs, share)] : []));
+  const [p50, p99] = [quantiles(own, 0.5), quantiles(own, 0.99)];
+  if (p50.length === 0) return undefined;
+  const onTopOf = (floors: readonly number[], values: readonly number[]) =>
+    spread(values.map((value, round) => value - (floors[round] ?? Number.NaN)));
+  return {
+    p50: spread(p50),
+    p99: spread(p99),
+    addedP50: onTopOf(quantiles(floor, 0.5), p50),
+    addedP99: onTopOf(quantiles(floor, 0.99), p99),
+  };
+}
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.ceil(share * sorted.length) - 1] ?? Number.NaN;
 }
 
 /** Until the contestant has had `warmUpMs` of CPU time: on a busy machine wall time warms nobody. */

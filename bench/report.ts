@@ -114,6 +114,11 @@ export function resultText(result: ScenarioResult): string {
     const warning = result.upstreamSustains < 3 ? " — LESS THAN 3, THE FASTEST VARIANT IS UNDERSTATED" : "";
     lines.push(`the upstream sustains ${result.upstreamSustains.toFixed(1)} × the fastest variant${warning}`);
   }
+  for (const { name, latency } of result.variants) {
+    if (!latency) continue;
+    const text = (of: Spread) => spreadText(of, (value) => value.toFixed(2));
+    lines.push(`${name}: p50 ${text(latency.p50)} ms, p99 ${text(latency.p99)} ms from when it was to be sent`);
+  }
   for (const goal of result.goals) lines.push(goalText(goal));
   for (const reason of result.skipped) lines.push(`skipped: ${reason}`);
   return lines.join("\n");

@@ -14,21 +14,32 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { arePeersInstalled, buildEntries, entryFile, profileFolder } from "./build.js";
 import { chartOf } from "./chart.js";
-import { PEERS, startContestant, startUpstream, type Upstream } from "./contestants.js";
+import { PEERS, type ServerUrls, startContestant, startUpstream, type Upstream } from "./contestants.js";
 import { type Contestant, measure, type Plan } from "./measure.js";
 import { CHUNK_SHAPES } from "./payloads.js";
 import { type BenchProcess, startProcess } from "./processes.js";
 import { profileText } from "./profile.js";
-import { type BenchRedis, startRedis } from "./redis.js";
 import { headerText, reportOf, resultOf, resultText, type ScenarioResult } from "./report.js";
 import { completion } from "./scenarios/completion.js";
 import { decision } from "./scenarios/decision.js";
 import { httpCompletion, httpStream } from "./scenarios/http.js";
+import { memoryLimits } from "./scenarios/memory-limits.js";
 import type { Scenario } from "./scenarios/scenario.js";
+import { sharedAccounts } from "./scenarios/shared-accounts.js";
 import { sharedLimits } from "./scenarios/shared-limits.js";
 import { stream } from "./scenarios/stream.js";
+import { type Servers, startServers } from "./servers.js";
 
-const SCENARIOS: readonly Scenario[] = [completion, stream, httpCompletion, httpStream, decision, sharedLimits];
+const SCENARIOS: readonly Scenario[] = [
+  completion,
+  stream,
+  httpCompletion,
+  httpStream,
+  decision,
+  memoryLimits,
+  sharedLimits,
+  sharedAccounts,
+];
 
 const QUICK: Plan = { rounds: 5, roundMs: 400, warmUpMs: 800 };
 const FULL: Plan = { rounds: 9, roundMs: 1_500, warmUpMs: 3_000 };
@@ -65,7 +76,7 @@ async function runScenario(
   plan: Plan,
   upstream: Upstream,
   load: BenchProcess<unknown>,
-  redis: BenchRedis | undefined,
+  servers: ServerUrls,
 ): Promise<ScenarioResult> {
   const wanted = options.quick ? scenario.variants : [...scenario.variants, ...scenario.slowVariants];
   const missing = arePeersInstalled ? [] : wanted.filter((name) => PEERS.includes(name));
@@ -73,7 +84,7 @@ async function runScenario(
   const contestants: Contestant[] = [];
   try {
     for (const name of wanted.filter((name) => !missing.includes(name))) {
-      contestants.push(await startContestant(scenario, name, upstream, load, [], redis));
+      contestants.push(await startContestant(scenario, name, upstream, load, [], servers));
     }
     const measured = await measure(contestants, plan, (step) => progress(`${scenario.id}: ${step}`));
     return resultOf(scenario, measured, skipped);
@@ -87,12 +98,12 @@ async function profileScenario(
   variant: string,
   upstream: Upstream,
   load: BenchProcess<unknown>,
-  redis: BenchRedis | undefined,
+  servers: ServerUrls,
 ): Promise<void> {
   const folder = `${profileFolder}/${scenario.id}-${variant}`;
   rmSync(folder, { recursive: true, force: true });
   const flags = ["--cpu-prof", `--cpu-prof-dir=${folder}`, "--cpu-prof-interval=200"];
-  const subject = await startContestant(scenario, variant, upstream, load, flags, redis);
+  const subject = await startContestant(scenario, variant, upstream, load, flags, servers);
   progress(`profiling ${variant} in ${scenario.id}`);
   const { cpuUs, operations } = await subject.round(PROFILE_MS);
   await subject.stop();
@@ -109,21 +120,29 @@ if (!(eventsPerPiece >= 1))
 const chunks = CHUNK_SHAPES.find((shape) => shape === options.chunks);
 if (!chunks) throw new Error(`Expected --chunks to be one of ${CHUNK_SHAPES.join(", ")}, received ${options.chunks}`);
 
-const needsRedis = scenarios.some(({ runs }) => runs.kind === "store");
-await buildEntries(["upstream", "load", "subject", ...(needsRedis ? ["store-subject"] : [])]);
+const SUBJECTS: Readonly<Record<Scenario["runs"]["kind"], string>> = {
+  operation: "subject",
+  server: "subject",
+  store: "store-subject",
+  "open-loop": "accounts-subject",
+};
+
+await buildEntries([...new Set(["upstream", "load", ...scenarios.map(({ runs }) => SUBJECTS[runs.kind])])]);
 const upstream = await startUpstream(chunks, eventsPerPiece);
 const load = await startProcess(entryFile("load"), []);
-const redis = needsRedis ? await startRedis() : undefined;
+const servers: Servers = await startServers(scenarios.flatMap(({ needs = [] }) => needs));
 const results: ScenarioResult[] = [];
 const left: string[] = [];
 try {
   for (const scenario of scenarios) {
-    if (scenario.runs.kind === "store" && !redis) left.push(`${scenario.id}: \`redis-server\` is not installed`);
-    else if (options.profile) await profileScenario(scenario, options.profile, upstream, load, redis);
-    else results.push(await runScenario(scenario, plan, upstream, load, redis));
+    const missing = (scenario.needs ?? []).filter((name) => !servers.urls[name]);
+    if (missing.length > 0)
+      left.push(`${scenario.id} (${scenario.serves.join(", ")}), not installed: ${missing.join(", ")}`);
+    else if (options.profile) await profileScenario(scenario, options.profile, upstream, load, servers.urls);
+    else results.push(await runScenario(scenario, plan, upstream, load, servers.urls));
   }
 } finally {
-  await redis?.stop();
+  await servers.stop();
   await load.stop();
   await upstream.stop();
 }
@@ -132,7 +151,7 @@ if (!options.profile) {
   const report = reportOf(results, plan, chunks, eventsPerPiece);
   console.log(headerText(report));
   for (const result of results) console.log(resultText(result));
-  for (const reason of left) console.log(`\nskipped: ${reason}`);
+  for (const reason of left) console.log(`\nSKIPPED: ${reason}`);
   // A part of the scenarios is no picture of the whole.
   if (!options.only) {
     const folder = fileURLToPath(new URL("results", import.meta.url));

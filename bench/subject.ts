@@ -23,6 +23,8 @@ export interface Round {
   readonly operations: number;
   readonly wallMs: number;
   readonly cpuUs: number;
+  /** Of requests that come on a schedule: how long each took, from when it was to be sent. */
+  readonly latenciesMs?: readonly number[] | undefined;
 }
 
 /** Repeats `operation` in `concurrency` loops; a round ends when its last operation does. */

@@ -6,8 +6,11 @@ export interface Goal {
   readonly what: string;
   readonly measured: number;
   readonly bound: { readonly atLeast: number } | { readonly atMost: number };
-  readonly unit: "×" | "µs";
+  readonly unit: "×" | "µs" | "ms" | "nano-USD" | "slots" | "requests/s";
 }
+
+/** By the name of the program. */
+export type ServerName = "redis-server" | "postgres";
 
 /** One thing that is measured: who takes part, how, and what is promised. */
 export interface Scenario {
@@ -26,7 +29,11 @@ export interface Scenario {
     | { readonly kind: "operation"; readonly name: "completion" | "stream" | "decision" }
     | { readonly kind: "server"; readonly isStreaming: boolean }
     /** One decision of a store after the other. */
-    | { readonly kind: "store" };
+    | { readonly kind: "store" }
+    /** Requests that come on a schedule, whatever becomes of those before. */
+    | { readonly kind: "open-loop"; readonly perSecond: number };
+  /** Servers that are started for it; without one of them it is skipped. @default none */
+  readonly needs?: readonly ServerName[] | undefined;
   /** What is counted, and how many of it one operation makes. */
   readonly unit: { readonly name: string; readonly perOperation: number };
   goals(results: ReadonlyMap<string, Measurement>): Goal[];

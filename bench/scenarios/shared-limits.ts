@@ -13,6 +13,7 @@ export const sharedLimits: Scenario = {
   variants: ["bare-evalsha", "one-limit", "four-levels", "reads-and-writes"],
   slowVariants: [],
   runs: { kind: "store" },
+  needs: ["redis-server"],
   unit: { name: "decisions", perOperation: 1 },
   goals: (results) =>
     goalsOf(results, ["one-limit", "four-levels"], (measured) =>
