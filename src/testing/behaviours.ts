@@ -2,8 +2,29 @@ import type { FinishReason } from "../protocol/chat.js";
 import type { Usage } from "../protocol/usage.js";
 import type { SimulatedModel } from "../providers/simulated/options.js";
 import type { PlannedFailure } from "../providers/simulated/stream.js";
+import {
+  badFramingOptions,
+  checked,
+  delayOptions,
+  errorOptions,
+  hugeOptions,
+  informationalOptions,
+  rawOptions,
+  redirectOptions,
+  refusal,
+  replyOptions,
+  responseOptions,
+  silenceOptions,
+  slowHeadersOptions,
+  streamOptions,
+  surplusBytesOptions,
+  wrongTypeOptions,
+} from "./behaviour-options.js";
 
-/** What one request meets at a fake upstream. Plain data: make it with the functions below. */
+/**
+ * What one request meets at a fake upstream. Plain data: make it with the functions below, each of which throws an
+ * {@link InvalidOptionsError} where an option is none or cannot be that.
+ */
 export type Behaviour =
   | AnswerBehaviour
   | ResponseBehaviour
@@ -15,6 +36,25 @@ export type Behaviour =
   | BadFramingBehaviour
   | SurplusBytesBehaviour
   | RawBehaviour;
+
+const KINDS: ReadonlySet<unknown> = new Set<Behaviour["kind"]>([
+  "answer",
+  "respond",
+  "reset",
+  "close-early",
+  "silence",
+  "slow-headers",
+  "informational",
+  "bad-framing",
+  "surplus-bytes",
+  "raw",
+]);
+
+/** @throws {InvalidOptionsError} it is none. @param path - Where it was given. */
+export function expectBehaviour(path: string, value: unknown): void {
+  const isBehaviour = typeof value === "object" && value !== null && "kind" in value && KINDS.has(value.kind);
+  if (!isBehaviour) throw refusal(path, "a behaviour, such as reply() or error(500)", value);
+}
 
 /** Waits before a behaviour begins; the request has then been received. */
 export interface DelayOptions {
@@ -173,12 +213,12 @@ export interface RawBehaviour extends DelayOptions {
 
 /** A correct answer, streamed or whole, as the request asks. */
 export function reply(options: ReplyOptions = {}): AnswerBehaviour {
-  return { kind: "answer", options };
+  return { kind: "answer", options: checked("reply", replyOptions, options) };
 }
 
 /** A correct answer with timing and faults of its stream. */
 export function stream(options: StreamOptions = {}): AnswerBehaviour {
-  return { kind: "answer", options };
+  return { kind: "answer", options: checked("stream", streamOptions, options) };
 }
 
 export interface ErrorOptions extends DelayOptions {
@@ -196,6 +236,7 @@ export interface ErrorOptions extends DelayOptions {
 
 /** An error in OpenAI's shape. */
 export function error(status: number, options: ErrorOptions = {}): ResponseBehaviour {
+  checked("error", errorOptions, { ...options, status });
   const { message = `Scripted error ${status}`, type = errorType(status), code = null, param = null } = options;
   const { body = { error: { message, type, param, code } }, retryAfter, headers, delayMs, until } = options;
   return {
@@ -230,6 +271,7 @@ export interface ResponseOptions extends DelayOptions {
 
 /** Any response, for upstreams that speak something other than OpenAI's format. */
 export function respond(options: ResponseOptions = {}): ResponseBehaviour {
+  checked("respond", responseOptions, options);
   const { status = 200, headers = { "content-type": "application/json" }, body, delayMs, until } = options;
   return { kind: "respond", status, headers, body: bodyPieces(body), delayMs, until };
 }
@@ -247,12 +289,12 @@ function isBodyPiece(value: unknown): value is BodyPiece {
 
 /** The connection is reset once the request has arrived. */
 export function resetBeforeHeaders(options: DelayOptions = {}): ResetBehaviour {
-  return { kind: "reset", at: "before-headers", ...options };
+  return { kind: "reset", at: "before-headers", ...checked("resetBeforeHeaders", delayOptions, options) };
 }
 
 /** The connection is reset once the client has the headers of a good response. */
 export function resetAfterHeaders(options: DelayOptions = {}): ResetBehaviour {
-  return { kind: "reset", at: "after-headers", ...options };
+  return { kind: "reset", at: "after-headers", ...checked("resetAfterHeaders", delayOptions, options) };
 }
 
 /** Half of a good body, shorter than its `Content-Length`, then an orderly close. */
@@ -262,12 +304,13 @@ export function closeEarly(): CloseEarlyBehaviour {
 
 /** Nothing more, until the client gives up. @param options.afterHeaders - The headers of a good response come first. */
 export function silence(options: { readonly afterHeaders?: boolean | undefined } = {}): SilenceBehaviour {
-  return { kind: "silence", afterHeaders: options.afterHeaders ?? false };
+  const { afterHeaders = false } = checked("silence", silenceOptions, options);
+  return { kind: "silence", afterHeaders };
 }
 
 /** A good answer whose headers trickle in. @param overMs - How long they take, in milliseconds. */
 export function slowHeaders(overMs: number): SlowHeadersBehaviour {
-  return { kind: "slow-headers", overMs };
+  return { kind: "slow-headers", ...checked("slowHeaders", slowHeadersOptions, { overMs }) };
 }
 
 /**
@@ -276,22 +319,23 @@ export function slowHeaders(overMs: number): SlowHeadersBehaviour {
  * @param everyMs - Time between two, in milliseconds.
  */
 export function informational(count = Number.POSITIVE_INFINITY, everyMs = 10): InformationalBehaviour {
-  return { kind: "informational", count, everyMs };
+  return { kind: "informational", ...checked("informational", informationalOptions, { count, everyMs }) };
 }
 
 /** @param status - 301, 302, 303, 307 or 308. */
 export function redirect(url: string, status = 302): ResponseBehaviour {
+  checked("redirect", redirectOptions, { url, status });
   return { kind: "respond", status, headers: { location: url }, body: [] };
 }
 
 /** A good answer that is compressed although nobody asked. */
 export function gzip(options: ReplyOptions = {}): AnswerBehaviour {
-  return { kind: "answer", options, coding: "gzip" };
+  return { kind: "answer", options: checked("gzip", replyOptions, options), coding: "gzip" };
 }
 
 /** A good answer under a content type that is wrong for it. */
 export function wrongType(contentType = "text/html; charset=utf-8"): AnswerBehaviour {
-  return { kind: "answer", options: {}, contentType };
+  return { kind: "answer", options: {}, ...checked("wrongType", wrongTypeOptions, { contentType }) };
 }
 
 /** An answer whose JSON breaks off: the whole body, or the first event of a stream. The framing is correct. */
@@ -301,17 +345,19 @@ export function invalidJson(): AnswerBehaviour {
 
 /** A good answer, blown up by members that mean nothing: a body, or an event, of at least this many bytes. */
 export function hugeBody(bytes: number): AnswerBehaviour {
+  checked("hugeBody", hugeOptions, { bytes });
   return { kind: "answer", options: {}, paddingBytes: bytes };
 }
 
 /** A good answer with a header of this many bytes. */
 export function hugeHeaders(bytes: number): AnswerBehaviour {
+  checked("hugeHeaders", hugeOptions, { bytes });
   return { kind: "answer", options: { headers: { "x-padding": "x".repeat(bytes) } } };
 }
 
 /** A response that breaks HTTP itself: a chunk size that is no number, two content lengths, or no status line. */
 export function badFraming(fault: FramingFault = "chunk-size"): BadFramingBehaviour {
-  return { kind: "bad-framing", fault };
+  return { kind: "bad-framing", ...checked("badFraming", badFramingOptions, { fault }) };
 }
 
 /**
@@ -319,7 +365,7 @@ export function badFraming(fault: FramingFault = "chunk-size"): BadFramingBehavi
  * @param afterMs - How much later, in milliseconds; 0 is together with the end of the first.
  */
 export function surplusBytes(afterMs = 0): SurplusBytesBehaviour {
-  return { kind: "surplus-bytes", afterMs };
+  return { kind: "surplus-bytes", ...checked("surplusBytes", surplusBytesOptions, { afterMs }) };
 }
 
 export interface RawOptions extends DelayOptions {
@@ -329,6 +375,7 @@ export interface RawOptions extends DelayOptions {
 
 /** Exactly these bytes, from the status line on. */
 export function raw(pieces: readonly BodyPiece[], options: RawOptions = {}): RawBehaviour {
+  checked("raw", rawOptions, { ...options, pieces });
   const { end = "close", delayMs, until } = options;
   return { kind: "raw", pieces, end, delayMs, until };
 }

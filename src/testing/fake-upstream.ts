@@ -3,7 +3,8 @@ import type { AddressInfo, Socket } from "node:net";
 import { type Clock, systemClock } from "../internal/clock.js";
 import { type Deferred, deferred } from "../internal/deferred.js";
 import { type Random, seededRandom } from "../internal/random.js";
-import { type Behaviour, error, reply, respond } from "./behaviours.js";
+import { checked, fakeUpstreamOptions, refusal } from "./behaviour-options.js";
+import { type Behaviour, error, expectBehaviour, reply, respond } from "./behaviours.js";
 import { perform, type UpstreamExchange } from "./perform-behaviour.js";
 import { type ReceivedRequest, RequestRecord } from "./received-request.js";
 
@@ -33,7 +34,7 @@ export interface FakeUpstream {
   /** The base URL that clients want: the origin and `/v1`. */
   readonly url: string;
   readonly port: number;
-  /** Queues a behaviour for each of the next `POST` requests. */
+  /** Queues a behaviour for each of the next `POST` requests. @throws {InvalidOptionsError} something is no behaviour. */
   next(...behaviours: readonly Behaviour[]): void;
   /** What `POST` requests meet when nothing is queued. Without an argument: the correct answer again. */
   always(behaviour?: Behaviour): void;
@@ -64,8 +65,14 @@ export interface FakeUpstream {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Starts a fake upstream on 127.0.0.1. @throws {Error} the port is taken. */
+/**
+ * Starts a fake upstream on 127.0.0.1.
+ *
+ * @throws {InvalidOptionsError} an option is none, or cannot be that.
+ * @throws {Error} the port is taken.
+ */
 export async function startFakeUpstream(options: FakeUpstreamOptions = {}): Promise<FakeUpstream> {
+  checked("startFakeUpstream", fakeUpstreamOptions, options);
   return startScriptedServer(options, () => reply());
 }
 
@@ -144,14 +151,17 @@ class ScriptedServer implements FakeUpstream {
   }
 
   next(...behaviours: readonly Behaviour[]): void {
+    for (const [position, behaviour] of behaviours.entries()) expectBehaviour(`next[${position}]`, behaviour);
     this.#queue.push(...behaviours);
   }
 
   always(behaviour?: Behaviour): void {
+    if (behaviour !== undefined) expectBehaviour("always", behaviour);
     this.#always = behaviour;
   }
 
   when(rule: (request: ReceivedRequest) => Behaviour | undefined): void {
+    if (typeof rule !== "function") throw refusal("when", "a function that gives a behaviour or nothing", rule);
     this.#rules.push(rule);
   }
 
@@ -165,6 +175,9 @@ class ScriptedServer implements FakeUpstream {
   }
 
   waitForRequest(number = 1): Promise<ReceivedRequest> {
+    if (!Number.isSafeInteger(number) || number < 1) {
+      return Promise.reject(refusal("waitForRequest", "an integer from 1", number));
+    }
     if (number > this.#requestCount) {
       if (this.#isClosed) return Promise.reject(new Error("The upstream is closed"));
       let waiter = this.#waiters.get(number);
@@ -292,7 +305,9 @@ class ScriptedServer implements FakeUpstream {
   #behaviourFor(request: ReceivedRequest): Behaviour {
     for (const rule of this.#rules) {
       const behaviour = rule(request);
-      if (behaviour) return behaviour;
+      if (behaviour === undefined) continue;
+      expectBehaviour("when", behaviour);
+      return behaviour;
     }
     if (request.method === "POST") return this.#queue.shift() ?? this.#always ?? this.#answer(request);
     return this.#plainRoute(request);

@@ -2,6 +2,7 @@ import type { Clock } from "../internal/clock.js";
 import { type Random, seededRandom } from "../internal/random.js";
 import { drawFailure } from "../providers/simulated/index.js";
 import { type SimulatedModel, type SimulatedOptions, simulatedModel } from "../providers/simulated/options.js";
+import { checked, simulatedConditions, simulatedUpstreamOptions } from "./behaviour-options.js";
 import { type Behaviour, error, type SimulatedAnswer } from "./behaviours.js";
 import { type FakeUpstream, startScriptedServer } from "./fake-upstream.js";
 import type { ReceivedRequest } from "./received-request.js";
@@ -29,7 +30,7 @@ export interface SimulatedUpstreamOptions extends SimulatedConditions {
 
 /** A server of simulated models; the script of a fake upstream goes before them. */
 export interface SimulatedUpstream extends FakeUpstream {
-  /** Replaces the conditions, for requests from now on. @throws {RangeError} a value is out of its range. */
+  /** Replaces the conditions, for requests from now on. @throws {InvalidOptionsError} one is none, or out of its range. */
   setConditions(conditions: SimulatedConditions): void;
 }
 
@@ -37,12 +38,15 @@ export interface SimulatedUpstream extends FakeUpstream {
  * Starts an OpenAI-shaped server of simulated models on 127.0.0.1: provider `simulated` behind real HTTP, with its token
  * timing, for demonstrations and load tests.
  *
+ * @throws {InvalidOptionsError} an option is none, or cannot be that.
  * @throws {ProviderOptionError} an option of a model is wrong.
  */
 export async function startSimulatedUpstream(options: SimulatedUpstreamOptions): Promise<SimulatedUpstream> {
+  checked("startSimulatedUpstream", simulatedUpstreamOptions, options);
   const { models: modelOptions, port, clock, random = seededRandom(1), keepRequests = 1_000 } = options;
   const models = new Map(Object.entries(modelOptions).map(([id, own]) => [id, simulatedModel(own)]));
-  let conditions = checkedConditions(options);
+  const { failureRate, latencyFactor } = options;
+  let conditions: SimulatedConditions = { failureRate, latencyFactor };
   const answer = (request: ReceivedRequest): Behaviour => {
     const id = String(request.body.model);
     const model = models.get(id);
@@ -52,7 +56,7 @@ export async function startSimulatedUpstream(options: SimulatedUpstreamOptions):
   const upstream = await startScriptedServer({ models: [...models.keys()], port, clock, random, keepRequests }, answer);
   return Object.assign(upstream, {
     setConditions(changed: SimulatedConditions) {
-      conditions = checkedConditions(changed);
+      conditions = { ...checked("setConditions", simulatedConditions, changed) };
     },
   });
 }
@@ -71,15 +75,4 @@ function simulatedAnswer(
     },
     simulation: { model, failure: drawFailure({ ...model, failureRate }, random) },
   };
-}
-
-function checkedConditions({ failureRate, latencyFactor }: SimulatedConditions): SimulatedConditions {
-  const check = (name: string, value: number | undefined, max: number) => {
-    if (value !== undefined && !(value >= 0 && value <= max)) {
-      throw new RangeError(`Expected \`${name}\` to be a number from 0 to ${max}, got ${value}`);
-    }
-  };
-  check("failureRate", failureRate, 1);
-  check("latencyFactor", latencyFactor, 1_000);
-  return { failureRate, latencyFactor };
 }

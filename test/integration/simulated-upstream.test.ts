@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { InvalidOptionsError } from "../../src/errors/router-error.js";
 import { ProviderOptionError } from "../../src/providers/provider.js";
 import {
   error,
@@ -116,9 +117,9 @@ describe("a simulated upstream", () => {
   it("refuses options that are wrong", async () => {
     await start({ models: {} });
     await expect(startSimulatedUpstream({ models: { m: { jitter: 2 } } })).rejects.toThrow(ProviderOptionError);
-    await expect(startSimulatedUpstream({ models: {}, latencyFactor: -1 })).rejects.toThrow(RangeError);
+    await expect(startSimulatedUpstream({ models: {}, latencyFactor: -1 })).rejects.toThrow(InvalidOptionsError);
     expect(() => upstream.setConditions({ failureRate: 1.5 })).toThrow(
-      "Expected `failureRate` to be a number from 0 to 1, got 1.5",
+      "setConditions.failureRate: expected at most 1, received 1.5",
     );
   });
 });

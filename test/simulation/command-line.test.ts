@@ -153,6 +153,16 @@ describe("switchyard-simulate", () => {
         /models\.chat\[0\]\.id: is how a simulation finds/,
       ],
       [
+        {
+          today: {
+            ...scenario(1, SHORT),
+            router: { models: { chat: [{ id: "gpu-0", provider: "vllm", model: "m", maxParalel: 8 }] } },
+          },
+        },
+        ["a.mjs"],
+        /models\.chat\[0\]\.maxParalel: unknown option; did you mean "maxParallel"\?/,
+      ],
+      [
         { today: { ...scenario(1, SHORT), upstreams: { "*": {} } } },
         ["a.mjs"],
         /upstreams\["\*"\]: expected a model, such as `replica\(\)`/,

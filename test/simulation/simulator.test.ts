@@ -1,6 +1,9 @@
 import { describe, expect, it } from "vitest";
+import type { InvalidOptionsError } from "../../src/errors/router-error.js";
 import { ledgerToJsonLines } from "../../src/ledger/export.js";
 import { createMemoryLedger } from "../../src/ledger/memory-ledger.js";
+import { Router } from "../../src/router/router.js";
+import type { RouterOptions } from "../../src/router/router-options.js";
 import {
   conversations,
   fewestStreams,
@@ -157,5 +160,72 @@ describe("the simulator", () => {
     for (const [options, message] of wrong) {
       await expect(simulate({ ...right, ...options }), String(message)).rejects.toThrow(message);
     }
+  });
+
+  describe("refuses deployments as the router does, although it puts a model in the place of their provider", () => {
+    const complete = { apiKey: "sk-0123456789", baseUrl: "http://gpu-0:8000/v1" };
+    const issuesOf = (run: () => unknown) =>
+      Promise.resolve()
+        .then(run)
+        .then(
+          () => [],
+          (error: InvalidOptionsError) => error.issues,
+        );
+    const simulated = (router: unknown) =>
+      issuesOf(() =>
+        simulate({
+          // What JavaScript lets through.
+          router: router as SimulationOptions["router"],
+          upstreams: { "*": replica() },
+          workload: poisson({ rate: 1 }),
+          warmUpMs: 0,
+          durationMs: 1_000,
+        }),
+      );
+
+    it.each<[string, Record<string, unknown>, string]>([
+      ["a misspelt option", { wieght: 2 }, "models.chat.deployments[0].wieght"],
+      ["a wrong value", { rpm: 0 }, "models.chat.deployments[0].rpm"],
+      ["a wrong value within an option", { timeouts: { idleMs: "1" } }, "models.chat.deployments[0].timeouts.idleMs"],
+      ["a misspelt provider", { provider: "vlm" }, "models.chat.deployments[0].provider"],
+      ["no provider", { provider: undefined }, "models.chat.deployments[0].provider"],
+      ["no model", { model: undefined }, "models.chat.deployments[0].model"],
+      ["a key that is none", { apiKey: 5 }, "models.chat.deployments[0].apiKey"],
+      ["an address that is none", { baseUrl: "gpu-0:8000" }, "models.chat.deployments[0].baseUrl"],
+      ["a header that is none", { headers: { "x y": "1" } }, 'models.chat.deployments[0].headers["x y"]'],
+      [
+        "what its provider does not have",
+        { provider: "openai", loadSignals: true },
+        "models.chat.deployments[0].loadSignals",
+      ],
+      ["an option of another provider", { apiVersion: "2024-10-21" }, "models.chat.deployments[0].apiVersion"],
+      ["a wrong option of its provider", { provider: "ollama", dialect: "own" }, "models.chat.deployments[0].dialect"],
+    ])("%s", async (_, wrong, path) => {
+      const deployment = { id: "gpu-0", provider: "vllm", model: "m", ...wrong };
+      const models = { chat: { deployments: [deployment] } };
+      const issues = await simulated({ models });
+      expect(issues.map((issue) => issue.path)).toEqual([path]);
+      const real = { models: { chat: { deployments: [{ ...complete, ...deployment }] } } };
+      expect(issues).toEqual(await issuesOf(() => new Router(real as unknown as RouterOptions)));
+    });
+
+    it("and all of them at once, in lists and in functions, too", async () => {
+      const chat = [
+        { id: "a", provider: "openai", model: "m", apikey: "sk-0123456789" },
+        { id: "b", provider: "azure", model: "m", apiVersion: 7 },
+      ];
+      const issues = await simulated(() => ({ models: { chat }, aliases: { gpt: "chatt" } }));
+      expect(issues.map(({ path }) => path)).toEqual([
+        "models.chat[0].apikey",
+        "models.chat[1].apiVersion",
+        "aliases.gpt",
+      ]);
+    });
+
+    it("but misses none of what the simulation brings: addresses, keys, regions", async () => {
+      const providers = ["vllm", "openai", "azure", "anthropic", "bedrock", "openai-compatible", "gemini", "tgi"];
+      const chat = providers.map((provider) => ({ id: provider, provider, model: "m" }));
+      expect(await simulated({ models: { chat } })).toEqual([]);
+    });
   });
 });

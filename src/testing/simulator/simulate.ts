@@ -8,6 +8,7 @@ import type { CallOptions } from "../../router/call.js";
 import { Router } from "../../router/router.js";
 import type { RouterOptions } from "../../router/router-options.js";
 import { EventLog } from "./event-log.js";
+import { expectDeployments } from "./expect-deployments.js";
 import type { ModelAtWork } from "./model.js";
 import { type CallResult, type Objective, type RequestResult, type Summary, summarise } from "./results.js";
 import { MODEL_OPTION, type RequestUnderWay, simulationProvider } from "./simulated-calls.js";
@@ -59,7 +60,7 @@ const REPLACED = new Set([
  * Everything between the request and the call of the upstream is what production runs; the models, the callers and the
  * clock are the simulation's.
  *
- * @throws {InvalidOptionsError} the options are wrong, or name a deployment that no model stands for.
+ * @throws {InvalidOptionsError} the options are wrong, those of the router included, or name a deployment that no model stands for.
  */
 export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
   expectSimulation(options);
@@ -75,10 +76,11 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 
   const routers = Array.from({ length: processes }, (_, index) => {
     const raw = typeof options.router === "function" ? options.router({ index, clock }) : options.router;
+    expectDeployments(raw);
     const random = randomOf(seed, `router ${index}`);
     const ownClock = new ProcessClock(clock);
     // The deployments' type is the user's; what is put in the place of their provider fits it.
-    const router = new Router<RouterOptions>({ ...withModels(raw), clock: ownClock, random });
+    const router = new Router({ ...withModels(raw), clock: ownClock, random });
     return { router, clock: ownClock, defaultModel: Object.keys(raw.models)[0] ?? "" };
   });
   expectModelsAreUsed(options.upstreams, models);
@@ -92,9 +94,8 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   function withModels(raw: SimulatedRouterOptions): RouterOptions {
     const groups = Object.entries(raw.models).map(([name, group]) => {
       const isList = Array.isArray(group);
-      const listed: unknown = isList ? group : (group as { deployments?: unknown } | null)?.deployments;
-      // The router says what is wrong with it.
-      if (!Array.isArray(listed)) return [name, group] as const;
+      // Checked above.
+      const listed: readonly unknown[] = isList ? group : (group as { deployments: readonly unknown[] }).deployments;
       const deployments = listed.map((deployment, position) =>
         modelled(deployment, [name, ...(isList ? [] : ["deployments"]), position]),
       );
@@ -105,7 +106,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   }
 
   function modelled(deployment: unknown, at: readonly (string | number)[]): object {
-    const fields = Object(deployment) as Readonly<Record<string, unknown>>;
+    const fields = deployment as Readonly<Record<string, unknown>>; // checked above
     const { id } = fields;
     if (typeof id !== "string") {
       const path = formatPath(["models", ...at, "id"]);
