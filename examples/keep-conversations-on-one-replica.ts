@@ -1,4 +1,4 @@
-/** You will see: every conversation goes on where its prompt was read before; a session does, whatever it asks. */
+/** You will see: every conversation goes on where its prompt was read before; a session does, whatever it asks, over HTTP too. */
 import { type ChatMessage, Router } from "llm-switchyard";
 
 const router = new Router({
@@ -41,5 +41,15 @@ for (const task of ["Plan a trip", "Translate it", "Shorten it"]) {
   const body = { model: "chat" as const, messages: [{ role: "user" as const, content }] };
   const { routing } = await router.chat.completions.create(body, { sessionId: "trip-7" }).withRouting();
   console.log(`session: ${routing.deployment}`);
+}
+
+// Over HTTP a header names the session; `fetch` stands for a client of your server.
+for (const question of ["Which platform?", "Which carriage?"]) {
+  const response = await router.fetch("http://switchyard/v1/chat/completions", {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-switchyard-session-id": "trip-8" },
+    body: JSON.stringify({ model: "chat", messages: [{ role: "user", content: `${question} `.repeat(500) }] }),
+  });
+  console.log(`session over HTTP: ${response.headers.get("x-switchyard-deployment")}`);
 }
 await router.close();

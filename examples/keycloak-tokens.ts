@@ -30,7 +30,7 @@ const directory = createDirectory({
 const tokens = jwt(keycloak({ url, realm: "demo", audience: "llm", teamGroups: "/teams/" }));
 const authenticate = keysOrTokens(virtualKeys(directory), tokens);
 
-const router = new Router({ models: { chat: [{ provider: "simulated", model: "demo" }] } });
+const router = new Router({ models: { chat: [{ provider: "simulated", model: "demo" }] }, directory });
 const handler = createHandler(router, { authenticate });
 const ask = async (credential: string) => {
   const headers = { authorization: `Bearer ${credential}` };

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { Router } from "llm-switchyard";
+import { Router, routerError } from "llm-switchyard";
 import { createHandler } from "llm-switchyard/http";
 import OpenAI from "openai";
 
@@ -14,7 +14,7 @@ const router = new Router({
 const handler = createHandler(router, {
   authenticate({ headers }) {
     const principal = KEYS.get(headers.get("authorization")?.replace(/^Bearer /, "") ?? "");
-    if (!principal) throw new Error("unknown key");
+    if (!principal) throw routerError("invalid_api_key");
     return principal;
   },
 });

@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout } from "node:timers/promises";
 import { PGlite } from "@electric-sql/pglite";
 import express from "express";
-import { createDirectory, Router, rateLimit } from "llm-switchyard";
+import { createDirectory, Router, rateLimit, routerError } from "llm-switchyard";
 import { virtualKeys } from "llm-switchyard/auth";
 import { createAdminHandler, createHandler } from "llm-switchyard/http";
 import { postgres } from "llm-switchyard/postgres";
@@ -51,7 +51,7 @@ app.use(
     router,
     ledger: tables.ledger,
     authorize({ apiKey }) {
-      if (apiKey !== ADMIN_KEY) throw new Error("unknown key");
+      if (apiKey !== ADMIN_KEY) throw routerError("invalid_api_key");
       return { role: "admin", actor: "operator" };
     },
     onAudit: ({ actor, operation, id }) => console.log(`  audit: ${actor} ${operation} ${id}`),

@@ -23,6 +23,13 @@ export interface AuthenticateRequest<Route extends string = RouteName> {
 
 export type Authenticate = (request: AuthenticateRequest) => Principal | Promise<Principal>;
 
+/** Where it is said that a function of the host's broke instead of refusing. */
+export interface BrokenReport {
+  /** Of the function. */
+  readonly name: "authenticate" | "authorizeMetrics" | "authorize";
+  tell(message: string): void;
+}
+
 /** May whoever calls read the metrics? Only `true` says so. */
 export type AuthorizeMetrics = (request: AuthenticateRequest) => boolean | Promise<boolean>;
 
@@ -38,11 +45,12 @@ export async function checkMetricsGrant(
     authenticate,
   }: {
     readonly authorizeMetrics: AuthorizeMetrics | undefined;
-    readonly authenticate: Authenticate | undefined;
+    readonly authenticate: Authenticate | false | undefined;
   },
   request: HttpRequest,
   clock: Clock,
   timeoutMs: number,
+  broken?: BrokenReport,
 ): Promise<void> {
   if (!authorizeMetrics) {
     if (!authenticate && !request.principal) return;
@@ -53,7 +61,7 @@ export async function checkMetricsGrant(
     const answer = authorizeMetrics(seen);
     return isPromise(answer) ? answer.then(grantOf) : grantOf(answer);
   };
-  const { isAllowed } = await authenticateRequest(ask, request, "metrics", clock, timeoutMs);
+  const { isAllowed } = await authenticateRequest(ask, request, "metrics", clock, timeoutMs, broken);
   if (!isAllowed) throw routerError("permission_denied", { message: "You may not read the metrics." });
 }
 
@@ -64,6 +72,8 @@ const NO_METRICS_GRANT =
  * Asks the host who is calling.
  *
  * @typeParam Who - What it answers: an object, a principal or a grant.
+ * @param broken - Told in words, without what was sent, when the host's function threw what is no `RouterError`, or did
+ *   not answer in time: that refuses everybody, and nobody would know.
  *
  * @throws {RouterError} what `authenticate` threw if it is one; anything else, no principal or no answer in time is
  * `invalid_api_key`, always with the same words (S15).
@@ -74,6 +84,7 @@ export async function authenticateRequest<Who extends object, Route extends stri
   route: Route,
   clock: Clock,
   timeoutMs: number,
+  broken?: BrokenReport,
 ): Promise<Who> {
   const apiKey = soleCredential(request);
   try {
@@ -92,9 +103,29 @@ export async function authenticateRequest<Who extends object, Route extends stri
     if (typeof principal !== "object" || principal === null) throw invalidApiKey();
     return principal;
   } catch (error) {
-    if (RouterError.isRouterError(error) && error.code !== "invalid_api_key") throw error;
+    if (!RouterError.isRouterError(error)) broken?.tell(brokenMessage(broken.name, error, timeoutMs));
+    else if (error.code !== "invalid_api_key") throw error;
     throw invalidApiKey();
   }
+}
+
+/** The host's function took too long. */
+class NoAnswerInTime extends Error {}
+
+/** What went wrong, by its class and code alone: the text of an error may quote the credential (S18). */
+function brokenMessage(name: string, error: unknown, timeoutMs: number): string {
+  const what =
+    error instanceof NoAnswerInTime ? `did not answer within ${timeoutMs} ms` : `threw ${describeThrown(error)}`;
+  return `The handler's \`${name}\` ${what}, so that the caller was refused (401). To refuse, throw \`routerError("invalid_api_key")\`; where it cannot tell, \`routerError("accounting_unavailable")\`, which clients repeat.`;
+}
+
+const WORD = /^\w{1,40}$/;
+
+function describeThrown(error: unknown): string {
+  if (!(error instanceof Error)) return "what is no error";
+  const { name, code } = error as Error & { readonly code?: unknown }; // of Node and of drivers
+  const shownCode = typeof code === "string" && WORD.test(code) ? ` (${code})` : "";
+  return WORD.test(name) ? `${/^[aeiou]/i.test(name) ? "an" : "a"} ${name}${shownCode}` : `an error${shownCode}`;
 }
 
 /** Built anew from the catalogue: whatever the cause was, clients cannot tell (S15). */
@@ -143,7 +174,7 @@ function soleCredential(request: HttpRequest): string | undefined {
 /** @throws what `promise` rejects with, or an error when the time is over or `signal` aborts. */
 function settleWithin<T>(promise: Promise<T>, clock: Clock, timeoutMs: number, signal: AbortSignal): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const timer = clock.schedule(timeoutMs, () => fail(invalidApiKey()), true);
+    const timer = clock.schedule(timeoutMs, () => fail(new NoAnswerInTime()), true);
     let stopListening = () => {};
     const stopWaiting = () => {
       timer.cancel();

@@ -55,13 +55,23 @@ export class BodyMeter {
   #timer: Timer | undefined;
   #bytes = 0;
 
-  /** @param onLate - Called once if the body is too slow. */
-  constructor(clock: Clock, limits: BodyLimits, onLate: (error: RouterError) => void) {
+  #isStopped = false;
+
+  /**
+   * @param onLate - Called once if the body is too slow.
+   * @param isWatching - Without it the time is measured from now on, too, but nobody looks before {@link watch}.
+   */
+  constructor(clock: Clock, limits: BodyLimits, onLate: (error: RouterError) => void, isWatching = true) {
     this.#clock = clock;
     this.#limits = limits;
     this.#startedAt = clock.now();
     this.#onLate = onLate;
-    this.#schedule(this.#allowedMs());
+    if (isWatching) this.watch();
+  }
+
+  /** Looks at the pace from now on. A timer costs more than all the rest: whoever has the whole body needs none. */
+  watch(): void {
+    if (!this.#isStopped) this.#schedule(this.#allowedMs());
   }
 
   /** @throws {RouterError} `request_too_large`: the body ends here. */
@@ -72,6 +82,7 @@ export class BodyMeter {
 
   /** The body is complete, or nobody waits for it any more. */
   stop(): void {
+    this.#isStopped = true;
     this.#timer?.cancel();
     this.#timer = undefined;
   }

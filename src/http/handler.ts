@@ -1,6 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Principal } from "../plugins/plugin.js";
-import { answerRequest, type HandlerTarget } from "./answer-request.js";
+import { directoryOf } from "../access/authenticating-directory.js";
+import { InvalidOptionsError } from "../errors/router-error.js";
+import { answerCall, type HandlerContext, handlerPort } from "../router/call.js";
+import { answerRequest, type HandlerCore, type HandlerTarget } from "./answer-request.js";
+import { checkContext } from "./host-context.js";
 import type { HttpService } from "./http-request.js";
 import { serveNode } from "./node.js";
 import { type HandlerOptions, parseHandlerOptions } from "./options.js";
@@ -10,22 +13,25 @@ import { serveWeb } from "./web.js";
 /** A router, served as an OpenAI-compatible API. Both functions can be passed around on their own. */
 export interface Handler {
   /**
-   * Answers a web `Request`: Hono, Next.js, Bun, Deno, Workers. Never rejects.
+   * Answers a web `Request`: Hono, Next.js, Bun, Deno, Workers. Rejects only where the host's `context` is wrong.
    *
-   * @param context - `principal`: whoever the host says is calling; `authenticate` is not asked then.
+   * @param context - `principal`: whoever the host says is calling; `authenticate` is not asked then. `options`: those of
+   *   the call.
+   * @throws {InvalidOptionsError} `context` has a field that would be ignored.
    */
-  fetch(request: Request, context?: { readonly principal?: Principal | undefined }): Promise<Response>;
+  fetch(request: Request, context?: HandlerContext): Promise<Response>;
   /**
    * Answers over `node:http`: Express, Connect, Fastify, NestJS or a bare server.
    *
    * @param next - Gets requests that are not under the base path. Without it they are 404.
    * @param context - As with `fetch`.
+   * @throws {InvalidOptionsError} at once, as with `fetch`.
    */
   node(
     request: IncomingMessage,
     response: ServerResponse,
     next?: (error?: unknown) => void,
-    context?: { readonly principal?: Principal | undefined },
+    context?: HandlerContext,
   ): void;
 }
 
@@ -39,20 +45,43 @@ export function createHandler(router: HandlerTarget, options: HandlerOptions = {
   const service = serviceOf(router, options);
   return {
     async fetch(request, context) {
-      const response = await serveWeb(service, request, context?.principal);
+      if (context) checkContext(context);
+      const response = await serveWeb(service, request, context);
       // Nobody reads it, but servers want an answer rather than an exception for a client that has left.
       return response ?? new Response(null, { status: 499, headers: { "cache-control": "no-store" } });
     },
     // A default keeps the function's length at three: Express takes functions of four for error handlers.
-    node(request, response, next, context = {}) {
-      serveNode(service, request, response, next, context.principal);
+    node(request, response, next, context = NO_CONTEXT) {
+      if (context !== NO_CONTEXT) checkContext(context);
+      serveNode(service, request, response, next, context);
     },
   };
 }
 
+const NO_CONTEXT: HandlerContext = {};
+
 function serviceOf(router: HandlerTarget, options: HandlerOptions): HttpService<Route> {
-  const core = { router, settings: parseHandlerOptions(options) };
-  const { settings } = core;
+  // What JavaScript may pass.
+  if (typeof router?.[answerCall] !== "function") {
+    throw new InvalidOptionsError([{ path: "router", message: "expected a `Router`" }]);
+  }
+  const settings = parseHandlerOptions(options);
+  const keys = settings.authenticate ? directoryOf(settings.authenticate) : undefined;
+  const directory = router[handlerPort]?.directory();
+  if (keys && router[handlerPort] && directory !== keys) {
+    const message = directory
+      ? "goes by the keys of another directory than the router's: give both the same object"
+      : "goes by the keys of a directory that the router does not have, so that no permission, limit or budget would hold: give it to `new Router({ directory })`, too";
+    throw new InvalidOptionsError([{ path: "authenticate", message }]);
+  }
+  const tell = (message: string) => router[handlerPort]?.report("handler-authenticate", message);
+  const core: HandlerCore = {
+    router,
+    settings,
+    hasKeys: keys !== undefined,
+    brokenAuthenticate: { name: "authenticate", tell },
+    brokenAuthorizeMetrics: { name: "authorizeMetrics", tell },
+  };
   return {
     settings,
     findRoute: (target, mountPath) => findRoute(target, settings.basePath, mountPath),
@@ -60,11 +89,11 @@ function serviceOf(router: HandlerTarget, options: HandlerOptions): HttpService<
   };
 }
 
-/** What `fetch` has, plus on whose behalf the call is made. */
+/** What `fetch` has, plus on whose behalf the call is made, and its options. */
 export type InProcessFetch = (
   input: RequestInfo | URL,
   init?: RequestInit,
-  options?: { readonly principal?: Principal | undefined },
+  context?: HandlerContext,
 ) => Promise<Response>;
 
 /**
@@ -72,11 +101,12 @@ export type InProcessFetch = (
  * the signal's reason when it is aborted. Callers are in the same process: there is nobody to authenticate.
  */
 export function inProcessFetch(router: HandlerTarget): InProcessFetch {
-  const service = serviceOf(router, {});
-  return async function fetch(input, init, options) {
+  const service = serviceOf(router, { authenticate: false });
+  return async function fetch(input, init, context) {
+    if (context) checkContext(context);
     const request = input instanceof Request && init === undefined ? input : new Request(input, init);
     request.signal.throwIfAborted();
-    const response = await serveWeb(service, request, options?.principal);
+    const response = await serveWeb(service, request, context);
     if (!response) throw request.signal.reason;
     return response;
   };

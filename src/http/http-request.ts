@@ -1,6 +1,7 @@
 import type { Cancellation } from "../internal/cancellation.js";
 import type { Clock } from "../internal/clock.js";
 import type { Principal } from "../plugins/plugin.js";
+import type { HostCallOptions } from "../router/call.js";
 import type { HttpReply } from "./reply.js";
 
 /** What a request body may be (S22, S37). */
@@ -23,6 +24,8 @@ export interface HttpRequest {
   readonly method: string;
   /** Whoever the host says is calling. `authenticate` is not asked then. */
   readonly principal: Principal | undefined;
+  /** What else the host says of the call. */
+  readonly hostOptions?: HostCallOptions | undefined;
   /** The client has left. */
   readonly isGone: boolean;
   /** Aborts when the client leaves. */

@@ -1,4 +1,5 @@
 export { virtualKeys } from "../auth/virtual-keys.js";
+export type { HandlerContext, HostCallOptions } from "../router/call.js";
 export { type AdminHandler, createAdminHandler } from "./admin/admin-handler.js";
 export type { AdminGrant, AdminRole } from "./admin/grant.js";
 export type { AdminOperationName } from "./admin/operations.js";

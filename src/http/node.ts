@@ -4,7 +4,7 @@ import { Cancellation } from "../internal/cancellation.js";
 import type { Timer } from "../internal/clock.js";
 import type { Principal } from "../plugins/plugin.js";
 import type { RelayPiece } from "../providers/provider.js";
-import type { AnswerStream } from "../router/call.js";
+import type { AnswerStream, HandlerContext, HostCallOptions } from "../router/call.js";
 import { BodyMeter } from "./body.js";
 import { DONE_EVENT, errorEvent, framesOf } from "./event-stream.js";
 import type { BodyLimits, HttpRequest, HttpService, ReadBody } from "./http-request.js";
@@ -33,7 +33,7 @@ export function serveNode<R extends { readonly kind: string }>(
   message: IncomingMessage,
   response: ServerResponse,
   next: ((error?: unknown) => void) | undefined,
-  principal: Principal | undefined,
+  context: HandlerContext | undefined,
 ): void {
   const mountPath = mountPathOf(message);
   const route = service.findRoute(message.url ?? "", mountPath);
@@ -44,7 +44,7 @@ export function serveNode<R extends { readonly kind: string }>(
   // The host may have answered, or the client left, while code in front of the handler was busy: no event would tell.
   if (response.headersSent || response.destroyed || message.socket?.destroyed) return;
 
-  const exchange = new NodeExchange(service.settings, message, response, principal);
+  const exchange = new NodeExchange(service.settings, message, response, context);
   service.answer(route, exchange).then(
     (reply) => exchange.send(reply),
     () => exchange.fail(),
@@ -67,6 +67,7 @@ function mountPathOf(message: HostedMessage): string {
 class NodeExchange implements HttpRequest {
   readonly method: string;
   readonly principal: Principal | undefined;
+  readonly hostOptions: HostCallOptions | undefined;
   readonly cancellation = new Cancellation();
   /** Not what `cancellation` says: the router may cancel, too, and its error is for the client to read. */
   isGone = false;
@@ -84,13 +85,14 @@ class NodeExchange implements HttpRequest {
     settings: HttpService["settings"],
     message: HostedMessage,
     response: ServerResponse,
-    principal: Principal | undefined,
+    context: HandlerContext | undefined,
   ) {
     this.#settings = settings;
     this.#message = message;
     this.#response = response;
     this.method = message.method ?? "";
-    this.principal = principal;
+    this.principal = context?.principal;
+    this.hostOptions = context?.options;
     const onClose = () => this.#onClose();
     response.once("close", onClose);
     // Pipelined behind another request: the response has no connection yet whose end it would notice.
@@ -151,13 +153,15 @@ class NodeExchange implements HttpRequest {
         const bytes = first && chunks.length === 1 ? first : Buffer.concat(chunks);
         resolve({ kind: "bytes", bytes });
       };
-      const meter = new BodyMeter(this.#settings.clock, limits, fail);
+      const meter = new BodyMeter(this.#settings.clock, limits, fail, false);
       this.#stopWaiting = () => fail(routerError("cancelled"));
       message.on("data", onData);
       message.on("end", onEnd);
       // A host may have paused it, and then listening alone does not start it.
       message.resume();
       if (this.isGone) this.#stopWaiting();
+      // Most bodies come in one packet with their head: after this turn they are complete.
+      process.nextTick(watchUnlessComplete, message, meter);
     });
   }
 
@@ -165,11 +169,12 @@ class NodeExchange implements HttpRequest {
     if (!reply) return;
     // Headers that are not ours: the host has answered meanwhile, for instance because it took too long.
     if (this.isGone || this.#response.headersSent) {
-      if (reply.kind !== "whole") reply.stream.cancel();
+      if (reply.kind === "events" || reply.kind === "text") reply.stream.cancel();
       return;
     }
     try {
       if (reply.kind === "whole") this.#sendWhole(reply.status, reply.headers, reply.text);
+      else if (reply.kind === "bytes") this.#sendWhole(200, reply.headers, reply.bytes);
       else this.#sendStream(reply.kind, reply.headers, reply.stream);
     } catch {
       this.fail();
@@ -182,9 +187,9 @@ class NodeExchange implements HttpRequest {
     this.#response.destroy();
   }
 
-  #sendWhole(status: number, headers: string[], text: string): void {
+  #sendWhole(status: number, headers: string[], text: string | Uint8Array): void {
     const response = this.#response;
-    headers.push("content-length", String(Buffer.byteLength(text)));
+    headers.push("content-length", String(typeof text === "string" ? Buffer.byteLength(text) : text.length));
     if (this.#mustClose()) {
       headers.push("connection", "close");
       response.writeHead(status, headers);
@@ -210,7 +215,7 @@ class NodeExchange implements HttpRequest {
    * Sends the reply, but closes only when the client has stopped sending: closing on unread bytes resets the
    * connection, and the client would see that instead of the reply.
    */
-  #endAfterDraining(text: string): void {
+  #endAfterDraining(text: string | Uint8Array): void {
     this.#response.write(text);
     this.#isDone = true;
     const end = () => {
@@ -233,13 +238,15 @@ class NodeExchange implements HttpRequest {
   async #relay(kind: "events" | "text", stream: AnswerStream<RelayPiece>): Promise<void> {
     const response = this.#response;
     try {
-      response.on("drain", () => this.#stopWaiting?.());
       for (;;) {
         const pieces = await stream.next();
         if (this.isGone) return;
-        if (pieces === undefined) return this.#endStream(kind === "events" ? DONE_EVENT : "");
+        const end = kind === "events" ? DONE_EVENT : "";
+        if (pieces === undefined) return this.#endStream(end);
         let hasRoom = true;
         for (const piece of kind === "events" ? framesOf(pieces) : pieces) hasRoom = response.write(piece);
+        // The end is no more to hold: it goes out with the rest, however slowly the client reads.
+        if (stream.isOver) return this.#endStream(end);
         if (!hasRoom) await this.#drained();
         if (this.isGone) return;
       }
@@ -265,6 +272,7 @@ class NodeExchange implements HttpRequest {
         this.#timer?.cancel();
         resolve();
       };
+      this.#response.once("drain", () => this.#stopWaiting?.());
       this.#scheduleStall();
     });
   }
@@ -297,6 +305,10 @@ class NodeExchange implements HttpRequest {
     this.#stream?.cancel();
     this.#stopWaiting?.();
   }
+}
+
+function watchUnlessComplete(message: IncomingMessage, meter: BodyMeter): void {
+  if (!message.complete) meter.watch();
 }
 
 /** What a body parser in front of the handler has left. @throws {RouterError} `internal_error`: nothing. */

@@ -9,10 +9,10 @@ import type { BodyLimits } from "./http-request.js";
 export interface HandlerOptions {
   /**
    * Says who is calling, or throws to refuse. Called before the body is read, for every route but health and metrics. What it
-   * throws reaches the client as 401, unless it is a `RouterError`, which keeps its code. Without it every caller is
-   * anonymous.
+   * throws reaches the client as 401 and is reported as a warning, unless it is a `RouterError`, which keeps its code.
+   * Without it every caller is anonymous; `false` says that this is meant, where the router has a directory.
    */
-  readonly authenticate?: Authenticate | undefined;
+  readonly authenticate?: Authenticate | false | undefined;
   /** How long `authenticate` may take, in milliseconds, 1–60000; then the caller is refused (401). @default 5000 */
   readonly authenticateTimeoutMs?: number | undefined;
   /**
@@ -44,7 +44,8 @@ export interface HandlerOptions {
 
 /** The options of a handler, parsed. Body limits that are `undefined` are the router's. */
 export interface HandlerSettings {
-  readonly authenticate: Authenticate | undefined;
+  /** `false`: the host has said that callers are anonymous. */
+  readonly authenticate: Authenticate | false | undefined;
   readonly authenticateTimeoutMs: number;
   readonly authorizeMetrics: AuthorizeMetrics | undefined;
   /** Empty, or with a leading and without a trailing slash. */
@@ -60,7 +61,12 @@ const isClock = (value: unknown): boolean =>
 const integer = (least: number, most: number) => z.int().min(least).max(most);
 
 export const handlerSchema = z.strictObject({
-  authenticate: z.custom<Authenticate>(isFunction, "expected a function").optional(),
+  authenticate: z
+    .custom<Authenticate | false>(
+      (value) => value === false || isFunction(value),
+      "expected a function, or `false`: every caller is anonymous",
+    )
+    .optional(),
   authenticateTimeoutMs: integer(1, 60_000).default(5_000),
   authorizeMetrics: z.custom<AuthorizeMetrics>(isFunction, "expected a function").optional(),
   basePath: z

@@ -11,6 +11,8 @@ export type HeaderList = string[];
 /** What goes back to the client. The adapters add `content-length`, and leave the body out for `HEAD`. */
 export type HttpReply =
   | { readonly kind: "whole"; readonly status: number; readonly headers: HeaderList; readonly text: string }
+  /** The same in UTF-8, with status 200. */
+  | { readonly kind: "bytes"; readonly headers: HeaderList; readonly bytes: Uint8Array }
   | {
       /** `events`: server-sent events; `text`: pieces of one text, whose end says that it is complete. */
       readonly kind: "events" | "text";
@@ -26,7 +28,8 @@ export function commonHeaders(contentType: string): HeaderList {
   return ["content-type", contentType, "cache-control", "no-store", "x-content-type-options", "nosniff"];
 }
 
-export function jsonReply(value: unknown, routing?: RoutingFacts): HttpReply {
+/** @param bytes - The value as JSON, where it is at hand. */
+export function jsonReply(value: unknown, routing?: RoutingFacts, bytes?: Uint8Array): HttpReply {
   const headers = commonHeaders("application/json");
   if (routing) {
     addRouting(headers, routing.requestId, routing.group, routing.deployment, routing.attempts.length);
@@ -38,7 +41,9 @@ export function jsonReply(value: unknown, routing?: RoutingFacts): HttpReply {
     addExperiment(headers, routing);
     addRateLimits(headers, routing.rateLimits);
   }
-  return { kind: "whole", status: 200, headers, text: JSON.stringify(value) };
+  return bytes
+    ? { kind: "bytes", headers, bytes }
+    : { kind: "whole", status: 200, headers, text: JSON.stringify(value) };
 }
 
 /** A page for other readers than API clients. @param contentType - Of this package's own making. */
@@ -161,5 +166,8 @@ export function headerText(value: string): string {
 
 /** Costs are whole nano-USD (R18): nine digits hold them, without exponent. */
 function decimal(usd: number): string {
-  return usd.toFixed(9).replace(/\.?0+$/, "");
+  const digits = usd.toFixed(9);
+  let end = digits.length;
+  while (digits[end - 1] === "0") end--;
+  return digits.slice(0, digits[end - 1] === "." ? end - 1 : end);
 }

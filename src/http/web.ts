@@ -3,7 +3,7 @@ import { onAbort } from "../internal/abort.js";
 import type { Clock, Timer } from "../internal/clock.js";
 import type { Principal } from "../plugins/plugin.js";
 import type { RelayPiece } from "../providers/provider.js";
-import type { AnswerStream } from "../router/call.js";
+import type { AnswerStream, HandlerContext, HostCallOptions } from "../router/call.js";
 import { BodyMeter } from "./body.js";
 import { DONE_EVENT, errorEvent, framesOf } from "./event-stream.js";
 import type { BodyLimits, HttpRequest, HttpService, ReadBody } from "./http-request.js";
@@ -18,10 +18,10 @@ const encoder = new TextEncoder();
 export async function serveWeb<R extends { readonly kind: string }>(
   service: HttpService<R>,
   request: Request,
-  principal: Principal | undefined,
+  context: HandlerContext | undefined,
 ): Promise<Response | undefined> {
   const route = service.findRoute(request.url, "");
-  const reply = await service.answer(route, new WebRequest(service.settings.clock, request, principal));
+  const reply = await service.answer(route, new WebRequest(service.settings.clock, request, context));
   return reply && responseOf(service.settings, request, reply);
 }
 
@@ -35,10 +35,12 @@ function responseOf(
     // In range: names and values come in pairs.
     headers.append(reply.headers[index] as string, reply.headers[index + 1] as string);
   }
-  if (reply.kind === "whole") {
-    const bytes = encoder.encode(reply.text);
+  if (reply.kind === "whole" || reply.kind === "bytes") {
+    // Bytes of a transport lie in no memory that is shared.
+    const bytes = reply.kind === "bytes" ? (reply.bytes as Uint8Array<ArrayBuffer>) : encoder.encode(reply.text);
     headers.set("content-length", String(bytes.length));
-    return new Response(request.method === "HEAD" ? null : bytes, { status: reply.status, headers });
+    const status = reply.kind === "bytes" ? 200 : reply.status;
+    return new Response(request.method === "HEAD" ? null : bytes, { status, headers });
   }
   if (request.signal.aborted) {
     reply.stream.cancel();
@@ -51,15 +53,17 @@ function responseOf(
 class WebRequest implements HttpRequest {
   readonly method: string;
   readonly principal: Principal | undefined;
+  readonly hostOptions: HostCallOptions | undefined;
   readonly cancellation = undefined;
   readonly #clock: Clock;
   readonly #request: Request;
 
-  constructor(clock: Clock, request: Request, principal: Principal | undefined) {
+  constructor(clock: Clock, request: Request, context: HandlerContext | undefined) {
     this.#clock = clock;
     this.#request = request;
     this.method = request.method;
-    this.principal = principal;
+    this.principal = context?.principal;
+    this.hostOptions = context?.options;
   }
 
   get isGone(): boolean {

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { routerError } from "../../src/errors/router-error.js";
 import type { HandlerTarget } from "../../src/http/answer-request.js";
 import { createHandler, type HandlerOptions } from "../../src/http/index.js";
+import type { Principal } from "../../src/plugins/plugin.js";
 import { type NodeServer, nodeServer } from "../support/node-server.js";
 import { aChunkText, aCompletion, aReply, scriptedRouter, scriptedStream } from "../support/scripted-router.js";
 import { onceUnhandled } from "../support/unhandled.js";
@@ -286,6 +287,21 @@ describe.each(adapters)("the $name handler", ({ open, close }) => {
       ]);
       expect(router.calls).toEqual([]);
       expect(router.listedFor).toEqual([]);
+    });
+
+    it.each([
+      ["nobody", {}],
+      ["a team that is not known", { team: undefined }],
+      ["a list", []],
+      ["a level that is no text", { team: null }],
+      ["something else", { tenant: "acme" }],
+    ])("S11: refuses a principal that names %s: only the host itself is nobody", async (_, principal) => {
+      const router = scriptedRouter();
+      const send = await open(router, { authenticate: () => principal as Principal });
+      const headers = { authorization: "Bearer sk-good" };
+      expect((await send("/v1/chat/completions", post(chat, headers))).status).toBe(401);
+      expect((await send("/v1/models", { headers })).status).toBe(401);
+      expect(router.calls).toEqual([]);
     });
 
     it("S6: lets no credential and no header reach the router", async () => {

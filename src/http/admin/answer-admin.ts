@@ -1,7 +1,8 @@
 import type { z } from "zod";
 import type { ListFilter } from "../../access/directory-store.js";
 import { RouterError, routerError } from "../../errors/router-error.js";
-import { authenticateRequest } from "../authenticate.js";
+import { processWarnings } from "../../internal/process-warnings.js";
+import { authenticateRequest, type BrokenReport } from "../authenticate.js";
 import type { HttpRequest } from "../http-request.js";
 import { commonHeaders, errorReply, type HttpReply } from "../reply.js";
 import { EntryOperations } from "./entry-operations.js";
@@ -25,6 +26,9 @@ import { spendExport, spendReport, withinScope } from "./spend.js";
 
 type EntryOperation = Extract<AdminOperation, { kind: "entry" }>;
 type Fields = Readonly<Record<string, unknown>>;
+
+/** The management routes have no router to warn through. */
+const BROKEN_AUTHORIZE: BrokenReport = { name: "authorize", tell: (message) => processWarnings.tell(message) };
 
 /** One call that was let in. */
 interface AdminCall {
@@ -52,7 +56,15 @@ export async function answerAdmin(
       return errorReply(routerError("method_not_allowed"), offered.map(({ method }) => method).join(", "));
     }
     const { authorize, authorizeTimeoutMs, clock } = settings;
-    const grant = checkGrant(await authenticateRequest(authorize, request, operation.name, clock, authorizeTimeoutMs));
+    const granted = authenticateRequest(
+      authorize,
+      request,
+      operation.name,
+      clock,
+      authorizeTimeoutMs,
+      BROKEN_AUTHORIZE,
+    );
+    const grant = checkGrant(await granted);
     const call: AdminCall = { settings, operation, id, query, request, grant };
     return operation.method === "GET" ? await perform(call, {}) : await change(call);
   } catch (error) {

@@ -62,7 +62,7 @@ describe("handler options", () => {
       maxBodyByte: 1,
     });
     expect(issues.sort()).toEqual([
-      "authenticate: expected a function, received true",
+      "authenticate: expected a function, or `false`: every caller is anonymous, received true",
       "bodyTimeoutMs: expected an integer, received 1.5",
       "clock: expected a clock: an object with `now` and `schedule`, received an object",
       'maxBodyByte: unknown option; did you mean "maxBodyBytes"?',
