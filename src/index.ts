@@ -216,7 +216,9 @@ export type {
   GroupOptions,
   InputLimitOptions,
   ModelName,
+  NamedRouterOptions,
   RouterOptions,
+  ServedName,
 } from "./router/router-options.js";
 export type { AttemptRecord, ExcludedDeployment, RoutingRecord } from "./router/routing-record.js";
 export type { ShadowStatus } from "./router/shadow.js";

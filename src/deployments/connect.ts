@@ -5,6 +5,7 @@ import { checkedHeaders, headerProblem } from "../transport/headers.js";
 import { Credential } from "./credential.js";
 import type { UnnamedDeployment } from "./deployment-ids.js";
 import type { ParsedDeployment } from "./options.js";
+import { CREDENTIAL_NAME } from "./secrets.js";
 import { upkeepOf } from "./upkeep.js";
 
 /** What is wrong with a deployment: where within its options, and what. */
@@ -93,11 +94,9 @@ export function connectDeployment(
 
 /** Credentials shape no answer, and leave no trace in what is shown to plugins (S18). */
 function withoutCredentials(fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  const isCredential = /auth|key|secret|password|cookie|credential|token$/i;
-  return Object.fromEntries(Object.entries(fields).filter(([name]) => !isCredential.test(name)));
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !CREDENTIAL_NAME.test(name)));
 }
 
-/** Nothing goes over our transport there, so what would shape it would be accepted and ignored. */
 /** Where the number is found out, what the user gives bounds it. */
 function mostParallel(maxParallel: ParsedDeployment["maxParallel"]): number {
   if (typeof maxParallel !== "object") return maxParallel ?? Number.POSITIVE_INFINITY;
@@ -106,6 +105,7 @@ function mostParallel(maxParallel: ParsedDeployment["maxParallel"]): number {
 
 const MOST_ADAPTIVE = 1_024;
 
+/** Nothing goes over our transport there, so what would shape it would be accepted and ignored. */
 function refuseWireOptions(parsed: ParsedDeployment, { name }: Provider, problem: ReportProblem): void {
   const message = `the provider "${name}" calls its model directly, without HTTP of ours`;
   if (parsed.baseUrl !== undefined) problem(["baseUrl"], message);
@@ -174,6 +174,7 @@ function checkHeaders(headers: unknown, problem: ReportProblem): Readonly<Record
 }
 
 function problemOfHeader(name: string, value: unknown, earlier: ReadonlySet<string>): string | undefined {
+  if (value === undefined) return `is undefined; ${UNSET}`;
   if (typeof value !== "string") return `expected text, received a ${typeof value}`;
   if (value.trim() === "") return `is empty; ${UNSET}`;
   if (earlier.has(name.toLowerCase())) return "is given twice, in different case";

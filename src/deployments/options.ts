@@ -58,8 +58,8 @@ export interface DeploymentOptions {
   readonly baseUrl?: string | undefined;
   /** The API key, or a function, also async, that gets one for each attempt; `{ value, ttlMs }` is kept that long. */
   readonly apiKey?: ApiKey | undefined;
-  /** Headers sent with each request. */
-  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Headers sent with each request. `undefined` is for types alone: a header without a value is refused, by name. */
+  readonly headers?: Readonly<Record<string, string | undefined>> | undefined;
   /** Name in events and records, 1–256 printable ASCII characters; one id in several groups shares health and limits. Without it: `provider/model@host`. */
   readonly id?: string | undefined;
   /** Share of traffic relative to the others of the group, 0.001–1000000, where the strategy uses weights. @default 1 */

@@ -23,11 +23,12 @@ const MAX_TEXT = 4_096;
  */
 export function retryAfterMs(advice: RetryAdvice, wallNowMs: number): number | undefined {
   const { headers } = advice;
+  const wallNow = () => wallNowMs;
   return (
     milliseconds(headers?.get("retry-after-ms")) ??
-    durationMs(headers?.get("retry-after"), wallNowMs) ??
-    fromBody(advice.body, wallNowMs) ??
-    fromResetHeaders(headers, wallNowMs) ??
+    durationMs(headers?.get("retry-after"), wallNow) ??
+    fromBody(advice.body, wallNow) ??
+    fromResetHeaders(headers, wallNow) ??
     fromMessage(advice.message) ??
     (headers?.has("retry-after") || headers?.has("retry-after-ms") ? UNREADABLE_MS : undefined)
   );
@@ -56,15 +57,16 @@ const PART = /(\d+(?:\.\d+)?)(ms|us|µs|ns|s|m|h|d)/y;
  * Reads a delay, tolerantly: seconds (above 10^9 a Unix time in seconds, above 10^12 in milliseconds), a duration in
  * Go's notation such as `6m0s` or `120ms`, or a date.
  *
+ * @param wallNow - Unix milliseconds; asked for absolute times alone.
  * @returns milliseconds from now, at least 0; `undefined` when it is none of these.
  */
-export function durationMs(text: string | undefined, wallNowMs: number): number | undefined {
+export function durationMs(text: string | undefined, wallNow: () => number): number | undefined {
   const value = text?.trim();
   if (value === undefined || value === "" || value.length > 64) return undefined;
   if (NUMBER.test(value)) {
     const number = Number(value);
-    if (number > 1e12) return Math.max(0, number - wallNowMs);
-    if (number > 1e9) return Math.max(0, number * 1_000 - wallNowMs);
+    if (number > 1e12) return Math.max(0, number - wallNow());
+    if (number > 1e9) return Math.max(0, number * 1_000 - wallNow());
     return rounded(number * 1_000);
   }
   const duration = goDurationMs(value);
@@ -72,7 +74,7 @@ export function durationMs(text: string | undefined, wallNowMs: number): number 
   // `Date.parse` takes many a text for a date that is none: "-5" is a month of 2001.
   if (!/\d{4}/.test(value) || !/[a-z-]/i.test(value)) return undefined;
   const date = Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - wallNowMs);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - wallNow());
 }
 
 function goDurationMs(text: string): number | undefined {
@@ -102,14 +104,14 @@ const member = (value: unknown, name: string): unknown =>
   typeof value === "object" && value !== null ? (value as Record<string, unknown>)[name] : undefined;
 
 /** Gemini's `RetryInfo` and OpenRouter's copy of the serving provider's headers. */
-function fromBody(body: unknown, wallNowMs: number): number | undefined {
+function fromBody(body: unknown, wallNow: () => number): number | undefined {
   const error = member(body, "error");
   const details = member(error, "details");
   if (Array.isArray(details)) {
     for (const detail of details) {
       const delay = member(detail, "retryDelay");
       if (typeof delay === "string") {
-        const ms = durationMs(delay, wallNowMs);
+        const ms = durationMs(delay, wallNow);
         if (ms !== undefined) return ms;
       }
     }
@@ -117,7 +119,7 @@ function fromBody(body: unknown, wallNowMs: number): number | undefined {
   const headers = member(member(error, "metadata"), "headers");
   const reset = member(headers, "X-RateLimit-Reset") ?? member(headers, "x-ratelimit-reset");
   if (typeof reset !== "string" && typeof reset !== "number") return undefined;
-  return durationMs(String(reset), wallNowMs);
+  return durationMs(String(reset), wallNow);
 }
 
 /** Pairs of "what is left" and "when it is full again". */
@@ -134,7 +136,7 @@ function pair(family: string, dimension: string): readonly [string, string] {
 }
 
 /** The later reset of the limits that are used up. */
-function fromResetHeaders(headers: ReadonlyMap<string, string> | undefined, wallNowMs: number): number | undefined {
+function fromResetHeaders(headers: ReadonlyMap<string, string> | undefined, wallNow: () => number): number | undefined {
   if (!headers) return undefined;
   let latest: number | undefined;
   for (const [remaining, reset] of LIMITS) {
@@ -142,7 +144,7 @@ function fromResetHeaders(headers: ReadonlyMap<string, string> | undefined, wall
     const value = headers.get(reset);
     // Azure writes 0 and -1 for "unknown".
     if (value === undefined || value.trim() === "0") continue;
-    const ms = durationMs(value, wallNowMs);
+    const ms = durationMs(value, wallNow);
     if (ms !== undefined && (latest === undefined || ms > latest)) latest = ms;
   }
   return latest;

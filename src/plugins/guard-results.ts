@@ -30,13 +30,21 @@ export function checkReserved(value: unknown): CheckedReservation {
   if (isLease(value)) return { kind: "lease", lease: value };
   if (!Array.isArray(value)) throw new GuardBreak("returned neither a list of claims nor a lease");
   if (value.length > MAX_CLAIMS) throw new GuardBreak(`returned more than ${MAX_CLAIMS} claims`);
-  const claims = value.map((claim: Claim, index): Claim => {
-    const problem = claimProblem(claim);
-    if (problem) throw new GuardBreak(`returned a bad claim at [${index}]: ${problem}`);
-    // A copy, which the plugin cannot change once it has been checked.
-    return { ...claim };
-  });
-  return { kind: "claims", claims };
+  return { kind: "claims", claims: value.map(checkedClaim) };
+}
+
+/** Of claims that cannot change: what was checked once is not checked for each request. */
+const checkedClaims = new WeakMap<object, Claim>();
+
+/** A copy, which the plugin cannot change once it has been checked; the same one for the same frozen claim. */
+function checkedClaim(claim: Claim, index: number): Claim {
+  const known = typeof claim === "object" && claim !== null ? checkedClaims.get(claim) : undefined;
+  if (known) return known;
+  const problem = claimProblem(claim);
+  if (problem) throw new GuardBreak(`returned a bad claim at [${index}]: ${problem}`);
+  const copy = { ...claim };
+  if (Object.isFrozen(claim)) checkedClaims.set(claim, Object.freeze(copy));
+  return copy;
 }
 
 export function isLease(value: unknown): value is Lease {

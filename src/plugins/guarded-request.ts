@@ -29,6 +29,9 @@ export interface RequestFacts {
   readonly answerScope?: string | undefined;
   /** May be a getter: it is read when a plugin reads it, or when a guard returns a promise. */
   readonly signal: AbortSignal;
+  /** Milliseconds until the request's deadline, and what ends the request there; without them it has none. */
+  remainingMs?(): number;
+  passDeadline?(): void;
 }
 
 /** A patch that has been checked: the body's fields are frozen copies of ours. */
@@ -124,6 +127,14 @@ export class GuardedRequest {
 
   get signal(): AbortSignal {
     return this.#facts.signal;
+  }
+
+  remainingMs(): number {
+    return this.#facts.remainingMs?.() ?? Number.POSITIVE_INFINITY;
+  }
+
+  passDeadline(): void {
+    this.#facts.passDeadline?.();
   }
 
   /** With what guards added; frozen. */
@@ -273,9 +284,9 @@ class GuardedAttempt {
 
   get view(): PluginAttempt {
     if (!this.#view) {
-      const { number, group, deployment, provider, model } = this.#facts;
+      const { number, resumed, group, deployment, provider, model } = this.#facts;
       const request = this.#viewOn(this.#body);
-      this.#view = Object.freeze({ request, number, group, deployment, provider, model });
+      this.#view = Object.freeze({ request, number, resumed, group, deployment, provider, model });
     }
     return this.#view;
   }

@@ -403,6 +403,11 @@ export class PluginRunner {
     this.#observers.warn(message, requestId);
   }
 
+  /** Warns once per minute of the continuing trouble of one plugin or another part. */
+  report(subject: string, message: string): void {
+    this.#observers.report(subject, message);
+  }
+
   /** Delivers what is queued, at once. */
   flush(): void {
     this.#observers.flush();

@@ -14,6 +14,10 @@ const ignore = () => {};
 /** The request whose stream is transformed. */
 export interface StreamContext extends GuardContext {
   readonly operation: Operation;
+  /** Milliseconds until its deadline; `Infinity`: it has none. */
+  remainingMs(): number;
+  /** Aborts it because of that. */
+  passDeadline(): void;
 }
 
 /** What transforms of all requests share. */
@@ -320,10 +324,12 @@ class TransformedStream implements AsyncIterableIterator<Chunk> {
 
   #schedule(delayMs: number): Timer {
     const { clock } = this.#settings;
-    return clock.schedule(delayMs, () => {
+    // The request's own deadline clips the transform's limit; while its source is awaited, that of the attempt is the same.
+    return clock.schedule(Math.min(delayMs, Math.max(0, this.#context.remainingMs())), () => {
       this.#timer = undefined;
       const waiting = this.#waiting;
       if (!waiting || this.tap.isAwaited) return;
+      if (this.#context.remainingMs() <= 0) return this.#context.passDeadline();
       const leftMs = this.#busySinceMs + this.#limitMs - clock.now();
       if (leftMs > 0) this.#timer = this.#schedule(leftMs);
       else this.#fail(timedOut(this.#limitMs), waiting);

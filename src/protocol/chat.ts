@@ -127,6 +127,22 @@ export interface StreamOptions {
   include_obfuscation?: boolean | undefined;
 }
 
+export interface WebSearchOptions {
+  search_context_size?: "low" | "medium" | "high" | undefined;
+  user_location?:
+    | {
+        type: "approximate";
+        approximate: {
+          city?: string | undefined;
+          country?: string | undefined;
+          region?: string | undefined;
+          timezone?: string | undefined;
+        };
+      }
+    | null
+    | undefined;
+}
+
 /** A chat request. Fields that are not listed here pass through to the upstream. */
 export interface ChatRequest<Model extends string = string> {
   /** A configured group, alias, or a name that a wildcard group takes. */
@@ -157,13 +173,13 @@ export interface ChatRequest<Model extends string = string> {
   modalities?: ("text" | "audio")[] | null | undefined;
   audio?: { voice: unknown; format: string } | null | undefined;
   prediction?: { type: "content"; content: string | TextPart[] } | null | undefined;
-  web_search_options?: { [option: string]: unknown } | undefined;
+  web_search_options?: WebSearchOptions | undefined;
   service_tier?: string | null | undefined;
   store?: boolean | null | undefined;
   metadata?: { [key: string]: string } | null | undefined;
   user?: string | undefined;
-  safety_identifier?: string | undefined;
-  prompt_cache_key?: string | undefined;
+  safety_identifier?: string | null | undefined;
+  prompt_cache_key?: string | null | undefined;
 }
 
 export type FinishReason = "stop" | "length" | "tool_calls" | "content_filter" | "function_call";

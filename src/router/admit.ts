@@ -74,6 +74,9 @@ function identify(request: RequestState): ResolvedPrincipal | undefined | Promis
 
 function enterAs(runtime: Runtime, request: RequestState, access: ResolvedPrincipal | undefined): void {
   request.access = access;
+  // Before anything can be refused: whose requests those are is for the records to tell.
+  const asked = request.call.options?.principal;
+  request.principal = access?.principal ?? (asked && frozenPrincipal(asked));
   readBody(request, request.call.body);
   const { model } = request.checked;
   const resolved = request.snapshot.settings.registry.resolve(model);
@@ -119,19 +122,17 @@ function applyOptions(request: RequestState): void {
   request.hasOwnDeadline = deadlineMs !== undefined && deadlineMs <= totalMs;
   request.deadlineAt = request.startedAt + Math.min(totalMs, deadlineMs ?? totalMs);
   const { access } = request;
-  if (access) {
-    request.principal = access.principal;
-    if (access.tags.length > 0) request.tags = access.tags;
-  }
+  if (access && access.tags.length > 0) request.tags = access.tags;
   if (!options) return;
   // Copies: the caller may change its own objects meanwhile, and events carry these.
-  if (options.principal && !access) request.principal = frozenPrincipal(options.principal);
   if (options.tags) request.tags = Object.freeze([...new Set([...request.tags, ...options.tags])]);
   if (options.metadata) request.metadata = Object.freeze({ ...options.metadata });
   if (!options.fallbacks) return;
   const { registry } = request.snapshot.settings;
   const from = { group: request.group.settings, captured: request.captured };
-  const unknown = options.fallbacks.find((name) => !registry.resolveFallback(name, from));
+  // What is forbidden looks like what is unknown. The group's own fallbacks need no grant.
+  const isUsable = (name: string) => (!access || access.mayUse(name)) && registry.resolveFallback(name, from);
+  const unknown = options.fallbacks.find((name) => !isUsable(name));
   if (unknown !== undefined) {
     throw routerError("invalid_request", {
       param: "fallbacks",
@@ -178,6 +179,14 @@ export class GuardFacts {
 
   get signal(): AbortSignal {
     return this.#request.signal;
+  }
+
+  remainingMs(): number {
+    return this.#request.remainingMs();
+  }
+
+  passDeadline(): void {
+    this.#request.cancellation.cancel(this.#request.deadlineError());
   }
 
   get cache(): CacheControl | undefined {

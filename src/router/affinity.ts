@@ -12,6 +12,7 @@ import { chainOfChat, chainOfCompletion, chainWithReply, type PrefixChain } from
 import type { PooledCandidate } from "../routing/candidates.js";
 import type { PrefixUse, RequestState } from "./request.js";
 import type { GroupInTurn, Runtime } from "./runtime.js";
+import { tenantOf } from "./wait-for-slot.js";
 
 /**
  * What tells the request's conversation from others; made only where it matters: for a store that several processes share,
@@ -20,7 +21,7 @@ import type { GroupInTurn, Runtime } from "./runtime.js";
 export function fingerprintOf(runtime: Runtime, request: RequestState): string | undefined {
   const { group } = request;
   if (!group.affinity || request.operation === "embeddings") return undefined;
-  const sessionId = request.call.options?.sessionId;
+  const sessionId = sessionOf(request);
   const isAsked =
     sessionId !== undefined || group.affinity.kind === "fingerprint" || runtime.accounts.areDeploymentsShared;
   if (!isAsked) return undefined;
@@ -28,11 +29,14 @@ export function fingerprintOf(runtime: Runtime, request: RequestState): string |
   return request.conversation.fingerprint;
 }
 
+/** What belongs together, as whoever calls says it: the host, or a client of its own. */
+export function sessionOf({ call }: RequestState): string | undefined {
+  return call.options?.sessionId ?? call.session;
+}
+
 function made(request: RequestState, sessionId: string | undefined): string | undefined {
   // As the caller named it: what a fallback group serves is the same conversation.
-  const { organization, team, user, key } = request.principal ?? {};
-  const tenant = request.access?.tenant ?? organization ?? team ?? user ?? key;
-  const owner = { tenant, model: request.model };
+  const owner = { tenant: tenantOf(request) || undefined, model: request.model };
   if (sessionId !== undefined) return fingerprintOfSession(sessionId, owner);
   // The operation tells the body's type.
   return request.operation === "completions"
@@ -70,9 +74,7 @@ function hintOf(runtime: Runtime, request: RequestState): string | undefined {
   if (fingerprint === undefined) return undefined;
   // Conversations that only begin alike have no common past; a session has, whatever it asks.
   const hasPast =
-    request.call.options?.sessionId !== undefined ||
-    request.operation === "completions" ||
-    isContinued(request.body as ChatRequest); // of the two operations that are left
+    sessionOf(request) !== undefined || request.operation === "completions" || isContinued(request.body as ChatRequest); // of the two operations that are left
   if (!hasPast) return undefined;
   return request.account?.hint ?? runtime.prefixes.hints.get(fingerprint, runtime.clock.now());
 }

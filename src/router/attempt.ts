@@ -1,5 +1,6 @@
 import type { Deployment } from "../deployments/deployment.js";
 import { wireModel } from "../deployments/registry.js";
+import { secretsOf } from "../deployments/secrets.js";
 import { classify, type Outcome, type Verdict } from "../errors/classify.js";
 import { RouterError, routerError } from "../errors/router-error.js";
 import { sanitisedMessage } from "../errors/sanitise.js";
@@ -76,6 +77,8 @@ export class Attempt {
   /** What was odd about the upstream's numbers. */
   #flags: CheckedUsage["flags"] = [];
   #isUsageMalformed = false;
+  /** The credential that it was sent with. */
+  #key: string | undefined;
 
   constructor(
     private readonly runtime: Runtime,
@@ -220,6 +223,11 @@ export class Attempt {
     if (table !== undefined) this.#lease.share?.learn(table, headers, sentAt);
   }
 
+  /** It is sent with this key: a refusal is about no other one. */
+  noteKey(key: string | undefined): void {
+    this.#key = key;
+  }
+
   /** What of the request the upstream does not know. */
   noteDropped(dropped: readonly string[]): void {
     this.#dropped = dropped;
@@ -326,6 +334,9 @@ export class Attempt {
     const isCredentialStale =
       error.errorClass === "authentication" && credential.isRenewable && !request.renewedCredentials.includes(id);
     const record = this.#end(isCredentialStale ? "cancelled" : verdict.outcome, error, settled, verdict.code);
+    if (error.errorClass === "authentication" && credential.isRenewable && !isCredentialStale) {
+      this.runtime.background.refusedKeys.watch(this.#lease.candidate.health, this.#key);
+    }
     const retryAfterMs = this.#retryAfterMs(error, verdict);
     const failure: AttemptFailure = { error, verdict, lease: this.#lease, record, retryAfterMs, isCredentialStale };
     request.failures.push(failure);
@@ -409,7 +420,7 @@ export class Attempt {
     if (error.errorClass === "authentication" || error.errorClass === "permission") {
       return `the upstream refused the configured credential${error.status ? ` (${error.status})` : ""}`;
     }
-    return sanitisedMessage(error.message);
+    return sanitisedMessage(error.message, secretsOf(this.deployment));
   }
 
   #settledUsage(reported: Usage | undefined, outputLength: number): SettledUsage {

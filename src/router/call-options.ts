@@ -1,11 +1,12 @@
 import { z } from "zod";
+import { isPrincipal, MAX_PRINCIPAL_NAME_LENGTH } from "../access/principal.js";
 import { routerError } from "../errors/router-error.js";
 import type { CallOptions } from "./call.js";
 import { OptionIssues } from "./option-issues.js";
 
-const label = z.string().min(1).max(512);
+const label = z.string().min(1).max(MAX_PRINCIPAL_NAME_LENGTH);
 
-const callOptionsSchema = z.strictObject({
+export const callOptionsSchema = z.strictObject({
   principal: z
     .strictObject({
       key: label.optional(),
@@ -13,6 +14,10 @@ const callOptionsSchema = z.strictObject({
       team: label.optional(),
       organization: label.optional(),
     })
+    .refine(
+      (principal) => Object.values(principal).some((name) => name !== undefined),
+      "names nobody: expected at least one of key, user, team, organization; without a principal the host itself calls",
+    )
     .optional(),
   tags: z.array(label).max(16).optional(),
   metadata: z
@@ -69,18 +74,6 @@ function isUsual(options: CallOptions, hasCancellation: boolean): boolean {
     } else if (key === "principal") {
       if (options.principal !== undefined && !isPrincipal(options.principal)) return false;
     } else if (options[key as keyof CallOptions] !== undefined) return false; // a key of the object
-  }
-  return true;
-}
-
-const LEVELS: ReadonlySet<string> = new Set(["key", "user", "team", "organization"]);
-
-function isPrincipal(value: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  for (const level in value) {
-    const name: unknown = value[level as keyof typeof value]; // a key of the object
-    if (!LEVELS.has(level)) return false;
-    if (name !== undefined && (typeof name !== "string" || name === "" || name.length > 512)) return false;
   }
   return true;
 }

@@ -1,3 +1,4 @@
+import type { Directory } from "../access/directory.js";
 import type { Cancellation } from "../internal/cancellation.js";
 import type { Principal } from "../plugins/plugin.js";
 import type { Chunk, Operation, Reply } from "../protocol/operations.js";
@@ -39,6 +40,17 @@ export interface CallOptions {
   readonly cache?: RequestCacheOptions | false | undefined;
 }
 
+/** What a host says of one HTTP request beside who is calling: the options of a call, set by its own code only. */
+export type HostCallOptions = Omit<CallOptions, "principal" | "signal">;
+
+/** What a host tells an HTTP handler of one request. Nothing of it comes from the client. */
+export interface HandlerContext {
+  /** Whoever is calling; `authenticate` is not asked then. */
+  readonly principal?: Principal | undefined;
+  /** Options of the call: `tags`, `metadata`, `sessionId`, `deadlineMs`, `priority`, `require` and the others. */
+  readonly options?: HostCallOptions | undefined;
+}
+
 /** What a caller says to caches. */
 export interface RequestCacheOptions {
   /** Ask for a new answer, which may be stored. @default false */
@@ -62,6 +74,11 @@ export interface Call {
    * cancels. `options.signal` is the same wish then; making and following it costs more than routing a short request.
    */
   readonly cancellation?: Cancellation | undefined;
+  /**
+   * What a client of the host's calls the session that the request belongs to. Affinity goes by it like by
+   * `options.sessionId`; experiments do not, for a client could try names until it likes its variant (S1).
+   */
+  readonly session?: string | undefined;
 }
 
 /** A stream that has reached its commit point. */
@@ -71,12 +88,19 @@ export interface AnswerStream<T = Chunk | RelayPiece> {
    * @throws {RouterError} the stream broke (`interrupted`); nothing follows.
    */
   next(): Promise<readonly T[] | undefined>;
+  /** What `next` gave last was all: it has ended well, and the next call says so at once. May stay `undefined`. */
+  readonly isOver?: boolean | undefined;
   /** The consumer leaves: the upstream is aborted and what was used is settled. Does nothing at the end. */
   cancel(): void;
 }
 
 export type Answer = (
-  | { readonly kind: "reply"; readonly reply: Reply }
+  | {
+      readonly kind: "reply";
+      readonly reply: Reply;
+      /** The JSON text of the same, in UTF-8, where a relay can have it as it came. */
+      readonly bytes?: Uint8Array | undefined;
+    }
   | { readonly kind: "stream"; readonly stream: AnswerStream }
 ) & {
   readonly routing: RoutingRecord;
@@ -86,6 +110,16 @@ export type Answer = (
 
 /** The key under which a router takes calls from other entry points of this package, whichever copy they come from. */
 export const answerCall: unique symbol = Symbol.for("llm-switchyard.answerCall");
+
+/** The key under which a router tells handlers of this package what they have to know of it. */
+export const handlerPort: unique symbol = Symbol.for("llm-switchyard.handlerPort");
+
+export interface HandlerPort {
+  /** The one that is in force: a reload may bring another. */
+  directory(): Directory | undefined;
+  /** Warns, once per minute of each `subject`. */
+  report(subject: string, message: string): void;
+}
 
 /** What the HTTP handler needs of a router. */
 export interface CallTarget {

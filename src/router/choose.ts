@@ -1,5 +1,5 @@
 import { routerError } from "../errors/router-error.js";
-import type { DeploymentReservation } from "../limits/accounts.js";
+import type { DeploymentReservation } from "../limits/deployment-reserver.js";
 import { featureNames, featureParam } from "../protocol/features.js";
 import { numberOf } from "../routing/affinity/fingerprint.js";
 import type { ChoiceRequest, Explanation, PooledCandidate } from "../routing/candidates.js";

@@ -120,6 +120,9 @@ class GuardedStream implements AnswerStream {
   #isCommitted = false;
   /** What it ended with, until somebody has been told. */
   #untold: RouterError | undefined;
+  #isPulling = false;
+  /** It ended because its time was over. */
+  #expired: RouterError | undefined;
   #stopListening = () => {};
   #onCancelled!: (error: RouterError) => void;
   readonly #cancelled: Promise<never>;
@@ -136,10 +139,27 @@ class GuardedStream implements AnswerStream {
       this.#onCancelled = reject;
     });
     this.#cancelled.catch(() => {});
-    // A transform may wait for something of its own; the caller's abort does not wait for it.
-    this.#stopListening = request.cancellation.onCancel(() =>
+    const remainingMs = request.remainingMs();
+    const timer =
+      remainingMs < Number.POSITIVE_INFINITY ? runtime.clock.schedule(remainingMs, () => this.#expire()) : undefined;
+    let stopFollowing = () => {};
+    this.#stopListening = () => {
+      stopFollowing();
+      timer?.cancel();
+    };
+    // A transform may wait for something of its own; the caller's abort does not wait for it. Told at once of an earlier one.
+    stopFollowing = request.cancellation.onCancel(() =>
       this.#end(this.#tally.isComplete && this.#held.length === 0 ? undefined : request.cancelled()),
     );
+    if (this.#isOver) stopFollowing();
+  }
+
+  /** The request's time is over. A reader that waits meets it where the upstream breaks; one that left never would. */
+  #expire(): void {
+    if (this.#isPulling && this.source) return;
+    const isWhole = this.#tally.isComplete && this.#held.length === 0;
+    this.#expired = isWhole ? undefined : (this.source?.error ?? this.request.deadlineError());
+    this.#end(this.#expired);
   }
 
   /** Up to the first content that the guards let through. @throws {RouterError} they refused, or the upstream broke. */
@@ -164,6 +184,7 @@ class GuardedStream implements AnswerStream {
 
   async #pull(): Promise<Chunk | undefined> {
     if (this.#isOver) return this.#tellError();
+    this.#isPulling = true;
     try {
       const result = await Promise.race([this.#chunks.next(), this.#cancelled]);
       if (!this.#isOver) {
@@ -180,6 +201,8 @@ class GuardedStream implements AnswerStream {
         : routerError("internal_error", { requestId: this.request.id, cause: withheldCause(thrown) });
       // Counts only where nothing else has ended it.
       this.#end(error);
+    } finally {
+      this.#isPulling = false;
     }
     return this.#tellError();
   }
@@ -217,9 +240,11 @@ class GuardedStream implements AnswerStream {
     const conclude = () => {
       if (!error) settle(runtime, request, "succeeded");
       else if (error.code === "cancelled") settle(runtime, request, "cancelled", error);
-      // The upstream's own failure reaches us through the transforms; anything else is a guard's word.
-      else if (source?.error !== error) settle(runtime, request, "blocked", error);
-      else settle(runtime, request, this.#isCommitted ? "interrupted" : "failed", error);
+      // The upstream's own failure reaches us through the transforms, the request's own end from beside them; anything
+      // else is a guard's word.
+      else if (error !== source?.error && error !== request.cancellation.reason && error !== this.#expired) {
+        settle(runtime, request, "blocked", error);
+      } else settle(runtime, request, this.#isCommitted ? "interrupted" : "failed", error);
     };
     if (source?.afterDrain(conclude)) request.endsLater = true;
     else conclude();
@@ -232,6 +257,11 @@ class DeliveredReply {
     private readonly request: RequestState,
     readonly reply: Reply,
   ) {}
+  /** Guards may have changed it where it is. */
+  get bytes(): Uint8Array | undefined {
+    const { sent, guarded, snapshot } = this.request;
+    return sent?.reply === this.reply && !(guarded && snapshot.plugins.hasAfterReply) ? sent.bytes : undefined;
+  }
   /** Made when somebody asks. */
   get routing() {
     return this.request.record();

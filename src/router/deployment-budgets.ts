@@ -1,4 +1,5 @@
-import type { AccountRefusal, RequestAccount } from "../limits/accounts.js";
+import type { AccountRefusal } from "../limits/asked-limits.js";
+import type { RequestAccount } from "../limits/request-account.js";
 import { hasHardBudget, mostOf } from "./amounts.js";
 import type { Lease, RequestState } from "./request.js";
 import type { GroupInTurn, Runtime } from "./runtime.js";

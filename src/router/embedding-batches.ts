@@ -21,6 +21,7 @@ export type WireCall = Pick<
   | "noteReasoning"
   | "noteDropped"
   | "noteHeaders"
+  | "noteKey"
   | "throwIfOver"
 >;
 
@@ -184,6 +185,10 @@ class BatchCall implements WireCall {
 
   noteHeaders(headers: ReadonlyMap<string, string>, sentAt: number): void {
     this.attempt.noteHeaders(headers, sentAt);
+  }
+
+  noteKey(key: string | undefined): void {
+    this.attempt.noteKey(key);
   }
 
   throwIfOver(): void {

@@ -13,6 +13,9 @@ import { utf8Length } from "../tokens/estimate.js";
 
 const count = (most: number, fallback: number) => z.int().min(1).max(most).default(fallback);
 
+/** No configured name is longer, and no pattern of a permission or a limit compares longer ones. */
+const MAX_MODEL_LENGTH = 256;
+
 /** The bounds of what callers may send. */
 export const inputLimitsSchema = z.strictObject({
   bodyBytes: count(1_073_741_824, 10_485_760),
@@ -351,6 +354,12 @@ class BodyCheck implements CheckedBody {
     switch (key) {
       case "model":
         if (typeof value !== "string" || value.trim() === "") throw expected(key, "a non-empty string", value);
+        if (value.length > MAX_MODEL_LENGTH) {
+          throw refusal(
+            key,
+            `Expected \`model\` to have at most ${MAX_MODEL_LENGTH} characters, received ${value.length}.`,
+          );
+        }
         this.model = value;
         return;
       case "metadata":

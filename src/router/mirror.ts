@@ -1,6 +1,7 @@
 import { frozenCopy } from "../plugins/plain-copy.js";
 import type { RequestBody } from "../protocol/operations.js";
 import { GuardFacts } from "./admit.js";
+import { sessionOf } from "./affinity.js";
 import { reservedTokens } from "./amounts.js";
 import type { CallOptions } from "./call.js";
 import { emitRequestStarted } from "./events.js";
@@ -76,9 +77,8 @@ function asCopiesSeeIt(target: GroupState, { retryBudget }: Shadow): GroupState 
 function copyOf(runtime: Runtime, request: RequestState, body: RequestBody, turn: GroupInTurn): RequestState {
   const { operation, checked, call, snapshot } = request;
   const { group, captured } = turn;
-  const { require, sessionId } = call.options ?? {};
   // Where the data may go holds for copies, too; whose it is does not.
-  const options: CallOptions = { require, sessionId };
+  const options: CallOptions = { require: call.options?.require, sessionId: sessionOf(request) };
   const copy = new RequestState(runtime, { operation, body, options, form: "chunks" });
   copy.snapshot = snapshot;
   copy.body = body;

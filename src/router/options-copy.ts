@@ -11,7 +11,8 @@ const MAX_DEPTH = 100;
 
 /**
  * A copy of the options that later changes of the caller's object do not reach: objects without prototype, so that
- * every name is just a name (S29), and without the fields that are `undefined`.
+ * every name is just a name (S29), and without the fields that are `undefined`. Only headers keep those, to be refused: one
+ * that is not sent may be the credential.
  */
 export function copyOptions(options: unknown, custodyOf: (path: OptionPath) => Custody, issues: OptionIssues): unknown {
   return copyOf(options, []);
@@ -56,11 +57,16 @@ export function copyOptions(options: unknown, custodyOf: (path: OptionPath) => C
       // Reading through the prototype's `__proto__` accessor is avoided by reading own properties only.
       else if (Object.prototype.propertyIsEnumerable.call(value, name)) {
         const field = fieldOf(value, name, [...path, name]);
-        if (field !== undefined) copy[name] = field;
+        if (field !== undefined || isHeaders(path)) copy[name] = field;
       }
     }
     return copy;
   }
+}
+
+/** `models.chat[0].headers`, `models.chat.deployments[0].headers` */
+function isHeaders(path: OptionPath): boolean {
+  return path.at(-1) === "headers" && typeof path.at(-2) === "number";
 }
 
 /** Of whatever realm: an object without a prototype, or one whose prototype is the end of the chain. */

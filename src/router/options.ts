@@ -32,6 +32,7 @@ import { createPriceBook } from "../tokens/price-book.js";
 import { timeoutsSchema } from "../transport/options.js";
 import type { Transport } from "../transport/transport.js";
 import { inputLimitsSchema } from "./input-limits.js";
+import { checkMentionedModels } from "./mentioned-models.js";
 import { formatPath, isSecretName, OptionIssues, type OptionPath } from "./option-issues.js";
 import { type Custody, copyOptions } from "./options-copy.js";
 import { PrincipalRules } from "./principal-rules.js";
@@ -95,8 +96,8 @@ export const routerSchema = z.strictObject({
   defaults: z.custom<Fields>(isRecord, "expected an object of group options").default({}),
   plugins: pluginsSchema.prefault([]),
   directory: objectWith<Directory>("a directory", "resolve", "authenticateKey").optional(),
-  store: objectWith<Store>("a store", "admit", "settle", "sweep").optional(),
-  budgetStore: objectWith<Store>("a store", "admit", "settle", "sweep").optional(),
+  store: objectWith<Store>("a store", "admit", "adjust", "settle", "sweep").optional(),
+  budgetStore: objectWith<Store>("a store", "admit", "adjust", "settle", "sweep").optional(),
   ledger: objectWith<Ledger>("a ledger", "append", "report", "entriesOf").optional(),
   prices: pricesSchema.prefault({}),
   tokenCounting: tokenCountingSchema.default("estimate"),
@@ -141,6 +142,7 @@ export function parseOptions(options: unknown): Settings {
     experiment: parseExperiment(group, names, aliases, issues),
     shadow: parseShadow(group, names, aliases, issues),
   }));
+  const mentionWarnings = checkMentionedModels(router.plugins ?? [], names, issues);
   if (issues.list.length > 0) throw new InvalidOptionsError(issues.list);
 
   // One chain for each group.
@@ -178,6 +180,8 @@ export function parseOptions(options: unknown): Settings {
       ...warningsOf(settings, registry),
       ...shadowWarnings(settings, registry),
       ...groups.flatMap(spillWarning),
+      ...groups.flatMap(hedgeWarning),
+      ...mentionWarnings,
     ],
   });
 }
@@ -236,6 +240,7 @@ interface ParsedGroup extends NamedGroup {
   readonly fallbacks: unknown;
   readonly isFallbacksOwn: boolean;
   readonly isSpillOwn: boolean;
+  readonly isHedgeOwn: boolean;
 }
 
 interface NamedDeployment {
@@ -286,8 +291,8 @@ function parseGroup(
     }
   }
   const { fallbacks } = merged;
-  const [isFallbacksOwn, isSpillOwn] = ["fallbacks" in own, "spillMs" in own];
-  return { name, wildcard, at, deployments, fields, fallbacks, isFallbacksOwn, isSpillOwn };
+  const [isFallbacksOwn, isSpillOwn, isHedgeOwn] = ["fallbacks" in own, "spillMs" in own, "hedge" in own];
+  return { name, wildcard, at, deployments, fields, fallbacks, isFallbacksOwn, isSpillOwn, isHedgeOwn };
 }
 
 /** The name of a group or an alias, as callers write it. */
@@ -576,6 +581,12 @@ function spillWarning({ name, fields, isSpillOwn, deployments }: ParsedGroup): s
   return [
     `The group "${name}" has \`spillMs\`, but all its deployments are of one tier: give a higher \`tier\` to those that are to help.`,
   ];
+}
+
+/** Nobody else can be asked. What `defaults` says is for the other groups. */
+function hedgeWarning({ name, fields, isHedgeOwn, deployments }: ParsedGroup): string[] {
+  if (!isHedgeOwn || !fields.hedge?.isEnabled || deployments.length > 1) return [];
+  return [`The group "${name}" has \`hedge\`, but only one deployment: there is none to ask beside it.`];
 }
 
 /** @param group - Parsed without a problem: each field, and each deployment, is there. */

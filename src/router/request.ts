@@ -8,12 +8,13 @@ import { Cancellation } from "../internal/cancellation.js";
 import { type Deferred, deferred } from "../internal/deferred.js";
 import { randomId } from "../internal/random.js";
 import type { LedgerEntry } from "../ledger/ledger.js";
-import type { AccountRefusal, RequestAccount } from "../limits/accounts.js";
+import type { AccountRefusal } from "../limits/asked-limits.js";
 import type { RequestLeases } from "../limits/lease.js";
+import type { RequestAccount } from "../limits/request-account.js";
 import type { Amounts } from "../limits/rule.js";
 import type { GuardedRequest } from "../plugins/guarded-request.js";
 import type { CacheStatus, Principal, RequestOutcome, SettledUsage } from "../plugins/plugin.js";
-import type { Operation, RequestBody } from "../protocol/operations.js";
+import type { Operation, Reply, RequestBody } from "../protocol/operations.js";
 import type { Usage } from "../protocol/usage.js";
 import type { RateLimitHeader } from "../providers/provider.js";
 import type { DeploymentMatch } from "../routing/affinity/group-affinity.js";
@@ -200,6 +201,8 @@ export class RequestState {
   ttftMs: number | undefined;
   usage: SettledUsage | undefined;
   finishReason: string | undefined;
+  /** A reply, and the bytes that say the same: for relays. */
+  sent: { readonly reply: Reply; readonly bytes: Uint8Array } | undefined;
 
   /** Its answer is read to the end for nobody: what it used is not known before that. */
   endsLater = false;

@@ -1,20 +1,21 @@
-import { type RouterError, routerError } from "../errors/router-error.js";
-import type { AccountRefusal, AccountRequest, RequestAccount } from "../limits/accounts.js";
+import { RouterError, routerError } from "../errors/router-error.js";
+import type { AccountRequest } from "../limits/accounts.js";
+import type { AccountRefusal } from "../limits/asked-limits.js";
+import type { Claim } from "../limits/claim.js";
+import type { RequestAccount } from "../limits/request-account.js";
 import { type Rule, ruleOf } from "../limits/rule.js";
 import type { PluginClaim, PluginReservations } from "../plugins/run-plugins.js";
-import { reservationId } from "./accounting.js";
 import { sharedFingerprint } from "./affinity.js";
 import { amountsOf, expectedHoldOf, hasHardBudget } from "./amounts.js";
-import { ledgerTags } from "./booking.js";
+import { budgetRefusalMessage } from "./budget-refusal.js";
 import { emitFallback } from "./events.js";
 import { pause } from "./pause.js";
 import { tightest } from "./rate-limit-states.js";
 import type { RequestState } from "./request.js";
+import { noteOf, reservationId } from "./reservation-note.js";
 import type { GroupInTurn, Runtime } from "./runtime.js";
 import { withinRequest } from "./within-request.js";
 
-/** Characters that every store keeps with a reservation. */
-const MAX_NOTE = 2_048;
 /** Limits that one decision is about: every store takes as many. */
 const MAX_RULES = 64;
 const NO_RULES: readonly Rule[] = [];
@@ -58,11 +59,22 @@ function reserveRules(
   request: RequestState,
   claims: readonly PluginClaim[],
 ): Promise<void> | undefined {
-  const claimed = claims.map(({ plugin, claim }) => ruleOf(claim, `${claim.scope ?? claim.key} (${plugin})`, true));
+  const claimed = claims.length > 0 ? claims.map(claimedRule) : NO_RULES;
   const asked = reserveIn(runtime, request, { group: request.group, captured: request.captured }, claimed);
   if (asked === undefined) return undefined;
   if (asked instanceof Promise) return asked.then((refusal) => conclude(runtime, request, claimed, refusal));
   return conclude(runtime, request, claimed, asked);
+}
+
+/** Rules of claims that do not change from request to request, and whose plugin made them. */
+const claimedRules = new WeakMap<Claim, { readonly plugin: string; readonly rule: Rule }>();
+
+function claimedRule({ plugin, claim }: PluginClaim): Rule {
+  const known = claimedRules.get(claim);
+  if (known?.plugin === plugin) return known.rule;
+  const rule = ruleOf(claim, `${claim.scope ?? claim.key} (${plugin})`, true);
+  if (Object.isFrozen(claim)) claimedRules.set(claim, { plugin, rule });
+  return rule;
 }
 
 /**
@@ -132,20 +144,6 @@ function reserveAll(
   return withinRequest(runtime, request, answer, (late) => late.isReserved && late.end(nothing)).then(take);
 }
 
-/** Whose a reservation was, for whoever books it when this process has died. */
-function noteOf(request: RequestState): string {
-  const { operation, model, group, principal, isBudgeted } = request;
-  const tags = ledgerTags(request);
-  const note = JSON.stringify({ operation, model, group: group.name, ...principal, tags, isBudgeted });
-  if (note.length <= MAX_NOTE) return note;
-  // Names may be longer than a note; ids of a directory never are.
-  const shortened = Object.entries({ model, group: group.name, ...principal }).map(([name, value]) => [
-    name,
-    value?.slice(0, 128),
-  ]);
-  return JSON.stringify({ operation, isBudgeted, ...Object.fromEntries(shortened) }).slice(0, MAX_NOTE);
-}
-
 /** What follows a refusal: the `onBudget` chain, a wait for those who have time, or the error. */
 function conclude(
   runtime: Runtime,
@@ -154,7 +152,7 @@ function conclude(
   refusal: AccountRefusal | undefined,
 ): Promise<void> | undefined {
   if (!refusal) return undefined;
-  const error = errorOf(request, refusal);
+  const error = errorOf(runtime, request, refusal);
   const turn: GroupInTurn = { group: request.group, captured: request.captured };
   if (request.nextTurn(turn, "onBudget")) return goOnWithBudget(runtime, request, turn, claimed, error);
   if (request.call.options?.priority === "batch" && refusal.retryAfterMs !== undefined) {
@@ -176,12 +174,28 @@ async function goOnWithBudget(
     request.visited.push(from.group.name);
     const next = request.nextTurn(from, "onBudget");
     if (!next) throw error;
-    if (!(await reserveIn(runtime, request, next, claimed, question))) {
+    if (await hasRoomIn(runtime, request, next, claimed, question)) {
       emitFallback(runtime, request, refused.group, next.group, "onBudget", error.code);
       request.startIn(next);
       return;
     }
     from = next;
+  }
+}
+
+/** A group without any price cannot serve under a budget either: it is passed over, and the first refusal stays the cause. */
+async function hasRoomIn(
+  runtime: Runtime,
+  request: RequestState,
+  turn: GroupInTurn,
+  claimed: readonly Rule[],
+  question: number,
+): Promise<boolean> {
+  try {
+    return (await reserveIn(runtime, request, turn, claimed, question)) === undefined;
+  } catch (thrown) {
+    if (RouterError.isRouterError(thrown) && thrown.code === "unpriced_model") return false;
+    throw thrown;
   }
 }
 
@@ -205,7 +219,8 @@ async function waitForRoom(
 }
 
 /** What a caller reads of a refusal. */
-function errorOf(request: RequestState, { rule, cause, retryAfterMs, states }: AccountRefusal): RouterError {
+function errorOf(runtime: Runtime, request: RequestState, refusal: AccountRefusal): RouterError {
+  const { rule, cause, retryAfterMs, states } = refusal;
   const requestId = request.id;
   const rateLimits = tightest(states);
   const what = describe(rule);
@@ -214,13 +229,9 @@ function errorOf(request: RequestState, { rule, cause, retryAfterMs, states }: A
     return routerError("accounting_unavailable", { requestId, retryAfterMs, message });
   }
   if (rule.kind === "budget") {
-    const message =
-      cause === "never-fits"
-        ? `The request could cost more than the whole ${what} of ${rule.scope}.`
-        : `The ${what} of ${rule.scope} has no room for what this request can cost.`;
-    const isUncapped = request.operation !== "embeddings" && request.checked.maxOutputTokens === undefined;
-    const hint = isUncapped ? " Without `max_tokens`, that is the longest answer that the model may give." : "";
-    return routerError("insufficient_quota", { requestId, rateLimits, message: message + hint });
+    const amounts = amountsOf(runtime, request, { group: request.group, captured: request.captured });
+    const message = budgetRefusalMessage(request, { what: `${what} of ${rule.scope}`, refusal, amounts });
+    return routerError("insufficient_quota", { requestId, rateLimits, message });
   }
   if (cause === "never-fits") {
     const message = `The request is larger than the ${what} of ${rule.scope} ever lets through.`;

@@ -79,12 +79,16 @@ export type AnyDeploymentOptions =
   | SimulatedDeploymentOptions
   | CustomDeploymentOptions;
 
-/** What groups share where they do not say otherwise. */
-export interface GroupDefaults {
+/**
+ * What groups share where they do not say otherwise.
+ *
+ * @typeParam Name - What may be named as another group; any text where the groups are not known.
+ */
+export interface GroupDefaults<Name extends string = string> {
   /** How one of the eligible deployments is picked: a name, or your own `{ name, pick }`. @default "latency" */
   readonly strategy?: StrategyOption | undefined;
   /** Names to go on with when the group cannot serve a request; a plain list is `onError` and `onContextWindow`. @default [] */
-  readonly fallbacks?: FallbackOption | undefined;
+  readonly fallbacks?: FallbackOption<Name> | undefined;
   /** Further attempts in the group after the first, an integer, 0–10. @default 2 */
   readonly retries?: number | undefined;
   /** How long each wait may take, in milliseconds; a deployment's own win. */
@@ -108,13 +112,13 @@ export interface GroupDefaults {
 }
 
 /** A model group: the deployments that share the name callers use. */
-export interface GroupOptions extends GroupDefaults {
+export interface GroupOptions<Name extends string = string> extends GroupDefaults<Name> {
   /** At least one. */
   readonly deployments: readonly AnyDeploymentOptions[];
   /** Other groups serve a share of the requests that name this one, so that they can be compared. */
   readonly experiment?: ExperimentOptions | undefined;
   /** A share of the requests is copied to another group, unnoticed by callers; the answers are thrown away. */
-  readonly shadow?: ShadowOptions | undefined;
+  readonly shadow?: ShadowOptions<Name> | undefined;
 }
 
 /** Bounds of what callers may send. */
@@ -197,8 +201,46 @@ export interface RouterOptions {
   readonly random?: Random | undefined;
 }
 
-/** The name of a group as callers may write it: `openai/*` takes every name that begins with `openai/`. */
-type NamesOf<Group> = Group extends `${infer Prefix}*${infer Suffix}` ? `${Prefix}${string}${Suffix}` : Group;
+/**
+ * {@link RouterOptions} as `new Router(…)` takes them: the names are inferred and the rest is stated, so that a misspelt
+ * option of a literal is an error of the compiler, and so is a name that nothing has.
+ *
+ * @typeParam Group - The keys of `models`.
+ * @typeParam Alias - The keys of `aliases`.
+ * @typeParam Reference - Every name that fallbacks, shadows and aliases refer to.
+ */
+export interface NamedRouterOptions<Group extends string, Alias extends string, Reference extends string>
+  extends Omit<RouterOptions, "models" | "aliases" | "defaults"> {
+  /** Model groups by the name callers use, at least one; a bare array of deployments is a group of defaults. */
+  readonly models: {
+    readonly [Name in Group]: GroupOptions<Referable<Reference, Group, Alias>> | readonly AnyDeploymentOptions[];
+  };
+  /** Other names: alias → the name of a group, or a name that a wildcard group takes. @default {} */
+  readonly aliases?: { readonly [Name in Alias]: Referable<Reference, Group, never> } | undefined;
+  /** What every group has unless it says otherwise. @default {} */
+  readonly defaults?: GroupDefaults<Referable<Reference, Group, Alias>> | undefined;
+}
+
+/**
+ * What may be referred to: the names that exist, or any text where one of those that are given could be anything.
+ * `Reference` is found by what stands in its place; what is wrong is then compared with every name that exists.
+ */
+type Referable<Reference extends string, Group extends string, Alias extends string> = string extends Reference
+  ? Reference
+  : NoInfer<ServedName<Group, Alias>>;
+
+/**
+ * The names that callers may use.
+ *
+ * @typeParam Group - The keys of `models`: `openai/*` takes every name that begins with `openai/`.
+ * @typeParam Alias - The keys of `aliases`.
+ */
+export type ServedName<Group extends string, Alias extends string> = NamesOf<Group> | Alias;
+
+/** The name of a group as callers may write it. */
+type NamesOf<Group extends string> = Group extends `${infer Prefix}*${infer Suffix}`
+  ? `${Prefix}${string}${Suffix}`
+  : Group;
 
 /** The keys of an object; none where it is missing. */
 type NamesIn<T> = [NonNullable<T>] extends [never] ? never : Extract<keyof NonNullable<T>, string>;
@@ -209,6 +251,7 @@ type NamesIn<T> = [NonNullable<T>] extends [never] ? never : Extract<keyof NonNu
  *
  * @typeParam Options - The type of the options, as inferred from a literal.
  */
-export type ModelName<Options extends RouterOptions> =
-  | NamesOf<NamesIn<Options["models"]>>
-  | (Options extends { readonly aliases: infer Aliases } ? NamesIn<Aliases> : never);
+export type ModelName<Options extends RouterOptions> = ServedName<
+  NamesIn<Options["models"]>,
+  Options extends { readonly aliases: infer Aliases } ? NamesIn<Aliases> : never
+>;

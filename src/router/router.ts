@@ -13,13 +13,22 @@ import {
   budgetsOfPrincipal,
   entryBudgets,
 } from "./budgets.js";
-import { type Answer, answerCall, type Call, type CallOptions, type CallTarget } from "./call.js";
+import {
+  type Answer,
+  answerCall,
+  type Call,
+  type CallOptions,
+  type CallTarget,
+  type HandlerContext,
+  type HandlerPort,
+  handlerPort,
+} from "./call.js";
 import { type Explanation, expectOperation, explain } from "./explain.js";
 import type { InputLimits } from "./input-limits.js";
 import { listModels } from "./list-models.js";
 import { parseOptions } from "./options.js";
 import { ReplyStream } from "./reply-stream.js";
-import type { ModelName, RouterOptions } from "./router-options.js";
+import type { NamedRouterOptions, ServedName } from "./router-options.js";
 import type { RoutingRecord } from "./routing-record.js";
 import { runRequest } from "./run-request.js";
 import type { Runtime } from "./runtime.js";
@@ -90,24 +99,39 @@ export interface CloseOptions {
 /**
  * The gateway: model groups over deployments, behind one OpenAI-shaped API.
  *
- * @typeParam Options - Inferred: a literal configuration makes unknown model names compile-time errors.
+ * The type parameters are inferred: a literal configuration makes unknown names compile-time errors.
+ *
+ * @typeParam Group - The names of its groups.
+ * @typeParam Alias - Its aliases.
+ * @typeParam Reference - The names that its options refer to; of no use afterwards.
  * @throws {InvalidOptionsError} from the constructor, with every problem of the options.
  */
-export class Router<const Options extends RouterOptions = RouterOptions> implements CallTarget, BudgetSource {
-  readonly chat: { readonly completions: ChatCompletions<ModelName<Options>> };
-  readonly completions: Completions<ModelName<Options>>;
-  readonly embeddings: Embeddings<ModelName<Options>>;
+export class Router<
+  Group extends string = string,
+  Alias extends string = string extends Group ? string : never,
+  Reference extends string = string,
+> implements CallTarget, BudgetSource
+{
+  readonly chat: { readonly completions: ChatCompletions<ServedName<Group, Alias>> };
+  readonly completions: Completions<ServedName<Group, Alias>>;
+  readonly embeddings: Embeddings<ServedName<Group, Alias>>;
   readonly models: Models;
+  /** For this package's other entry points. @internal */
+  readonly [handlerPort]: HandlerPort;
   readonly #runtime: Runtime;
   #closing: Promise<void> | undefined;
   /** Loaded by the first `fetch`: who does not serve HTTP does not pay for it. */
   #fetch: Promise<InProcessFetch> | undefined;
 
-  constructor(options: Options) {
+  constructor(options: NamedRouterOptions<Group, Alias, Reference>) {
     this.chat = { completions: { create: (body, callOptions) => this.#create("chat.completions", body, callOptions) } };
     this.completions = { create: (body, callOptions) => this.#create("completions", body, callOptions) };
     this.embeddings = { create: (body, callOptions) => this.#create("embeddings", body, callOptions) };
     this.models = { list: (listOptions) => listModels(this.#runtime, listOptions?.principal) };
+    this[handlerPort] = {
+      directory: () => this.#runtime.snapshot.settings.directory,
+      report: (subject, message) => this.#runtime.snapshot.plugins.report(subject, message),
+    };
     // An SDK takes the method alone: `new OpenAI({ fetch: router.fetch })`.
     this.fetch = this.fetch.bind(this);
     this.#runtime = openRuntime(parseOptions(options));
@@ -132,7 +156,7 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
    * @throws {RouterError} `invalid_request` for wrong options, `cancelled` when `signal` aborts.
    */
   batch(
-    items: Iterable<BatchItem<ModelName<Options>>> | AsyncIterable<BatchItem<ModelName<Options>>>,
+    items: Iterable<BatchItem<ServedName<Group, Alias>>> | AsyncIterable<BatchItem<ServedName<Group, Alias>>>,
     options?: BatchOptions,
   ): AsyncGenerator<BatchResult, void, undefined> {
     const send = (operation: Operation, body: unknown, callOptions: CallOptions | undefined) =>
@@ -148,7 +172,7 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
    * @throws {RouterError} the request would be refused.
    */
   async explain<Kind extends Operation = "chat.completions">(
-    body: ExplainedBody<ModelName<Options>>[Kind],
+    body: ExplainedBody<ServedName<Group, Alias>>[Kind],
     options?: CallOptions & { readonly operation?: Kind | undefined },
   ): Promise<Explanation> {
     const { operation = "chat.completions", ...callOptions } = options ?? {};
@@ -170,7 +194,7 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
    */
   budgets(
     principal: Principal,
-    options?: { readonly model?: ModelName<Options> | undefined },
+    options?: { readonly model?: ServedName<Group, Alias> | undefined },
   ): Promise<readonly BudgetStatus[]> {
     return budgetsOfPrincipal(this.#runtime, principal, options?.model);
   }
@@ -190,14 +214,10 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
    *
    * @example new OpenAI({ apiKey: "in-process", baseURL: "http://switchyard/v1", fetch: router.fetch })
    */
-  async fetch(
-    input: string | URL | Request,
-    init?: RequestInit,
-    options?: { readonly principal?: Principal | undefined },
-  ): Promise<Response> {
+  async fetch(input: string | URL | Request, init?: RequestInit, context?: HandlerContext): Promise<Response> {
     this.#fetch ??= import("../http/handler.js").then(({ inProcessFetch }) => inProcessFetch(this));
     const answer = await this.#fetch;
-    return answer(input, init, options);
+    return answer(input, init, context);
   }
 
   /**
@@ -206,7 +226,11 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
    *
    * @throws {InvalidOptionsError} the options are wrong; nothing is changed.
    */
-  reload(options: RouterOptions): void {
+  reload<
+    NewGroup extends string,
+    NewAlias extends string = string extends NewGroup ? string : never,
+    NewReference extends string = string,
+  >(options: NamedRouterOptions<NewGroup, NewAlias, NewReference>): void {
     reloadRuntime(this.#runtime, parseOptions(options), this);
   }
 
@@ -239,7 +263,7 @@ export class Router<const Options extends RouterOptions = RouterOptions> impleme
 type InProcessFetch = (
   input: string | URL | Request,
   init?: RequestInit,
-  options?: { readonly principal?: Principal | undefined },
+  context?: HandlerContext,
 ) => Promise<Response>;
 
 function dataOf(answer: Answer): unknown {

@@ -1,3 +1,4 @@
+import { NoApiKey } from "../deployments/credential.js";
 import type { Deployment } from "../deployments/deployment.js";
 import { badResponse, UpstreamError, unreachable } from "../errors/upstream-error.js";
 import { Cancellation } from "../internal/cancellation.js";
@@ -5,7 +6,8 @@ import { leaveIterator } from "../internal/leave-iterator.js";
 import type { EmbeddingReply, EmbeddingRequest } from "../protocol/embeddings.js";
 import type { Chunk, Reply, RequestBody } from "../protocol/operations.js";
 import type { Usage } from "../protocol/usage.js";
-import type { DirectUpstream, RelayPiece, StreamDecoder, WireUpstream } from "../providers/provider.js";
+import type { DirectUpstream, RelayPiece, StreamDecoder, WholeResponse, WireUpstream } from "../providers/provider.js";
+import { decodeText } from "../transport/bytes.js";
 import type { Exchange, TransportResponse } from "../transport/transport.js";
 import { withinReserve } from "./amounts.js";
 import { Attempt } from "./attempt.js";
@@ -33,6 +35,7 @@ const ignore = () => {};
 
 /** Bytes of an upstream's JSON answer (S32). */
 const MAX_REPLY_BYTES = 32 * 1024 * 1024;
+const OPENING_BRACE = 0x7b;
 /** Bytes of an error body that are looked at. */
 const MAX_ERROR_BYTES = 1024 * 1024;
 
@@ -101,6 +104,7 @@ function bodyFor(attempt: Attempt): RequestBody | Promise<RequestBody> {
   if (!guarded || !snapshot.plugins.hasBeforeAttempt) return bounded(attempt, whole);
   const facts = {
     number: attempt.number,
+    resumed: attempt.resumed,
     group: attempt.group.name,
     deployment: deployment.id,
     provider: deployment.provider.name,
@@ -183,6 +187,7 @@ async function callWire(
   attempt.noteDropped(encoded.dropped ?? []);
   const apiKey = deployment.credential.resolve();
   const key = typeof apiKey === "object" ? await attempt.prepared(renewedKey(apiKey)) : apiKey;
+  attempt.noteKey(key);
   const authorized = upstream.authorize(encoded, key);
   const {
     method,
@@ -208,9 +213,16 @@ async function callWire(
   attempt.noteHeaders(response.headers, sentAt);
   if (!isAsWanted(attempt, upstream, response)) await checkResponse(attempt, upstream, exchange, response);
   if (!context.isStreaming) {
-    const text = await response.body.text(MAX_REPLY_BYTES);
-    const { status, headers: answered } = response;
-    return { kind: "reply", reply: upstream.decodeReply({ status, headers: answered, text }, context) };
+    const { status, headers: answered, body: answer } = response;
+    if (request.call.form !== "text" || !answer.bytes) {
+      const text = await answer.text(MAX_REPLY_BYTES);
+      return { kind: "reply", reply: upstream.decodeReply({ status, headers: answered, text }, context) };
+    }
+    const bytes = await answer.bytes(MAX_REPLY_BYTES);
+    const whole: WholeResponse = { status, headers: answered, text: decodeText(bytes), isAsSent: false };
+    const reply = upstream.decodeReply(whole, context);
+    if (whole.isAsSent && isExactly(whole.text, bytes)) request.sent = { reply, bytes };
+    return { kind: "reply", reply };
   }
   const isText = request.call.form === "text" && !wantsChunks(attempt);
   const note = audioNote(runtime.owners, request, deployment.account);
@@ -232,6 +244,7 @@ async function callDirect(
   const { context, deployment, request } = attempt;
   const apiKey = deployment.credential.resolve();
   const key = typeof apiKey === "object" ? await attempt.prepared(renewedKey(apiKey)) : apiKey;
+  attempt.noteKey(key);
   attempt.deadlines.connected();
   const stop = new Cancellation();
   attempt.canBeCancelledBy((reason) => stop.cancel(reason));
@@ -258,18 +271,29 @@ async function callDirect(
 async function renewedKey(apiKey: Promise<string>): Promise<string> {
   try {
     return await apiKey;
-  } catch {
+  } catch (error) {
+    if (error instanceof NoApiKey) throw new UpstreamError(error.message, { errorClass: "authentication" });
     // What it threw may hold the credential, so nothing of it is kept (S18).
     throw unreachable("the deployment's `apiKey` function failed");
   }
+}
+
+/** Whether the bytes are a text's, and of no more: nothing was replaced in it or left out before it. */
+function isExactly(text: string, bytes: Uint8Array): boolean {
+  return bytes[0] === OPENING_BRACE && !text.includes("\ufffd");
 }
 
 /** Nearly every answer is: without a promise and a wait for it. */
 function isAsWanted({ context }: WireCall, upstream: WireUpstream, { status, headers }: TransportResponse): boolean {
   if (status < 200 || status >= 300 || headers.get("content-encoding") !== undefined) return false;
   const contentType = headers.get("content-type");
+  if (contentType === undefined) return false;
   const { whole, stream } = upstream.contentTypes;
-  return contentType !== undefined && (context.isStreaming ? stream : whole).includes(contentType);
+  for (const wanted of context.isStreaming ? stream : whole) {
+    const isWanted = contentType.startsWith(wanted);
+    if (isWanted && (contentType.length === wanted.length || contentType[wanted.length] === ";")) return true;
+  }
+  return false;
 }
 
 /** @throws {UpstreamError} anything but an answer in the form that was asked for. */

@@ -86,6 +86,9 @@ async function leaseForRetry(
     return choose(runtime, request, turn);
   }
 
+  // Whoever is busy or silent for now is not waited for while another group may serve at once.
+  const isForNow = verdict.outcome === "limited" || failure.error.errorClass === "timeout";
+  if (isForNow && verdict.chain && request.nextTurn(turn, verdict.chain)) throw giveUp;
   const waitMs = backoffMs(retry, failure.retryAfterMs, runtime.random);
   // A wait that cannot end in time is not begun.
   if (waitMs > Math.min(MAX_WAIT_MS, request.remainingMs())) throw giveUp;

@@ -5,6 +5,7 @@ import type { Random } from "../internal/random.js";
 import type { LedgerWriter } from "../ledger/ledger-writer.js";
 import type { Accounts } from "../limits/accounts.js";
 import type { DeploymentLimits } from "../limits/deployment-limits.js";
+import type { Plugin } from "../plugins/plugin.js";
 import type { PluginRunner } from "../plugins/run-plugins.js";
 import type { PrefixMemory } from "../routing/affinity/prefix-memory.js";
 import type { CandidatePool } from "../routing/candidates.js";
@@ -113,6 +114,8 @@ export interface Runtime {
   readonly groupHedgings: Map<string, GroupHedging>;
   /** Configurations that requests still run on, or whose plugins are closing. */
   readonly retired: Set<Snapshot>;
+  /** Plugins that were started and are not being closed, of whatever configuration. */
+  readonly startedPlugins: Set<Plugin>;
   /** The configuration of requests that come now. */
   snapshot: Snapshot;
   /** Closing: new requests are refused. */

@@ -68,6 +68,7 @@ export function openRuntime(settings: Settings): Runtime {
     groupHealths,
     groupHedgings: new Map(),
     retired: new Set(),
+    startedPlugins: new Set(),
     isDraining: false,
     snapshot: new Snapshot(settings, new Map(), plugins, clock.wallNow(), undefined),
   };
@@ -78,8 +79,9 @@ export function openRuntime(settings: Settings): Runtime {
 }
 
 /** @param router - What plugins get: it must be ready to serve. @throws what the `start` of a plugin throws. */
-export function startRuntime({ snapshot, background, accounts }: Runtime, router: object): void {
-  snapshot.plugins.start(router);
+export function startRuntime(runtime: Runtime, router: object): void {
+  const { snapshot, background, accounts } = runtime;
+  startPlugins(runtime, snapshot.plugins, snapshot.settings.plugins, router);
   background.start();
   accounts.start();
   for (const warning of snapshot.settings.warnings) snapshot.plugins.warn(warning);
@@ -98,7 +100,7 @@ export function reloadRuntime(runtime: Runtime, settings: Settings, router: obje
   const ratesOf = deploymentRates(settings.plugins, settings.deployments.values(), (warning) => idle.push(warning));
   const plugins = new PluginRunner({ plugins: settings.plugins, clock: runtime.clock });
   // May throw: before anything has changed.
-  plugins.start(router, new Set(runtime.snapshot.settings.plugins));
+  startPlugins(runtime, plugins, settings.plugins, router);
   const old = runtime.snapshot;
   install(runtime, settings, plugins, ratesOf);
   old.isRetired = true;
@@ -107,6 +109,17 @@ export function reloadRuntime(runtime: Runtime, settings: Settings, router: obje
   // More may be served at the same time now.
   for (const { queue } of old.groups.values()) queue?.dispatch();
   for (const warning of [...settings.warnings, ...idle]) plugins.warn(warning);
+}
+
+/** A plugin that requests of another configuration still need has been started: it is the same object. */
+function startPlugins(
+  { startedPlugins }: Runtime,
+  runner: PluginRunner,
+  plugins: readonly Plugin[],
+  router: object,
+): void {
+  runner.start(router, startedPlugins);
+  for (const plugin of plugins) startedPlugins.add(plugin);
 }
 
 /** What every request of a router goes by from its start to its end cannot be replaced under way. */
@@ -133,6 +146,8 @@ export async function closeRetired(runtime: Runtime, snapshot: Snapshot): Promis
     // Of two that close at the same time, the later one closes what they share.
     if (!other.isClosing) for (const plugin of other.settings.plugins) inUse.add(plugin);
   }
+  // One that is put back from here on is started again.
+  for (const plugin of snapshot.settings.plugins) if (!inUse.has(plugin)) runtime.startedPlugins.delete(plugin);
   const problems = await snapshot.plugins.close(CLOSE_MS, inUse);
   runtime.retired.delete(snapshot);
   for (const problem of problems) runtime.snapshot.plugins.warn(problem);
@@ -291,7 +306,9 @@ function deploymentHealths(runtime: Runtime, settings: Settings): ReadonlyMap<st
       const onTransition = (transition: CooldownTransition) => {
         announce(runtime, provider.name, transition);
         const health = healths.get(id);
-        if (health) runtime.background.checks.onTransition(health, transition);
+        if (!health) return;
+        runtime.background.checks.onTransition(health, transition);
+        runtime.background.refusedKeys.onTransition(health, transition);
       };
       const checkMs = upkeep.healthProbe ? CHECK_HOLD_MS : 0;
       const limits = { maxParallel, ttftTargetMs };

@@ -101,6 +101,10 @@ export class UpstreamStream implements CommittedStream<Chunk | RelayPiece> {
     this.#hold?.note(source.summary);
   }
 
+  get isOver(): boolean {
+    return this.#isEnded && this.error === undefined && this.#held.length === 0;
+  }
+
   async next(): Promise<readonly (Chunk | RelayPiece)[] | undefined> {
     if (this.#isLeft) return undefined;
     if (this.#held.length > 0) {

@@ -59,7 +59,6 @@ export class WireSource<T> implements UpstreamSource<T> {
       return false;
     }
     const { deadlines } = this.attempt;
-    deadlines.bytes();
     const before = out.length;
     decoder.push(bytes, out);
     if (!this.#hasReasoning && decoder.summary.hasReasoning) {
@@ -68,9 +67,11 @@ export class WireSource<T> implements UpstreamSource<T> {
     }
     // A role alone is no content: the first token is still waited for.
     if (out.length > before && decoder.contentAt !== undefined) deadlines.content();
+    else deadlines.bytes();
     if (!decoder.isDone) return true;
     decoder.end(out);
-    void this.#readTail();
+    // Usually the one comes with the other.
+    if (!this.body.isAtEnd) void this.#readTail();
     return false;
   }
 

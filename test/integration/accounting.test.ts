@@ -108,7 +108,7 @@ function setUp({
     models: models ?? { chat: { deployments: [d], retries: 0 } },
     ...more,
   };
-  const router = new Router<RouterOptions>(settings);
+  const router = new Router<string>(settings);
   const send = (body: object = {}, callOptions: object = {}) =>
     router.chat.completions
       .create({ model: "chat", messages: HELLO, max_completion_tokens: 10, ...body } as never, {
@@ -213,9 +213,9 @@ describe("limits and budgets of the directory", () => {
       code: "request_exceeds_limit",
     });
     const small = setUp({ directory: { keys: { laptop: { budgetUsd: 5 * TOKEN_NANO_USD * NANO } as never } } });
-    expect((await small.refusal()).message).not.toContain("max_tokens");
+    expect((await small.refusal()).message).toMatch(/: up to 0\.\d+ USD\. A smaller `max_tokens` holds less\.$/);
     expect((await small.refusal({ max_completion_tokens: undefined })).message).toMatch(
-      /whole budget of 0.000005 USD of key "laptop". Without `max_tokens`, that is the longest answer/,
+      /whole budget of 0.000005 USD of key "laptop": up to 0\.\d+ USD. Without `max_tokens`, that is the longest answer/,
     );
     expect(await small.refusal()).toMatchObject({
       code: "insufficient_quota",
@@ -259,6 +259,18 @@ describe("limits and budgets of the directory", () => {
       message: expect.stringContaining("whole budget"),
     });
     expect(budget("key:laptop")).toEqual([20_000, 0]);
+  });
+
+  it("R16: a group without a price is passed over in the `onBudget` chain, and the refused budget stays the cause", async () => {
+    const d = { provider: "openai-compatible" as const, baseUrl: "http://d/v1", model: "m" };
+    const { refusal } = setUp({
+      directory: { keys: { laptop: { budgetUsd: 15 * TOKEN_NANO_USD * NANO } as never } },
+      models: {
+        chat: { deployments: [{ ...d, id: "dear", price: PRICE }], fallbacks: { onBudget: ["local"] } },
+        local: [{ ...d, id: "local" }],
+      },
+    });
+    expect(await refusal()).toMatchObject({ code: "insufficient_quota" });
   });
 
   it("R16: without a price a hard budget admits nothing, and a soft one marks it unpriced", async () => {

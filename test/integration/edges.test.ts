@@ -258,8 +258,9 @@ describe("attempts", () => {
     await rejection(router.chat.completions.create(ask()));
     await rejection(router.chat.completions.create(ask()));
     expect(upstream.requests.map(({ headers }) => headers.authorization)).toEqual(["Bearer key-1", "Bearer key-2"]);
+    // It has no other one: with another it would be asked again.
     const renewing = open.router({
-      models: { chat: { deployments: [deploymentOf(upstream, "b", { apiKey })], retries: 1 } },
+      models: { chat: { deployments: [deploymentOf(upstream, "b", { apiKey: () => "key-0" })], retries: 1 } },
     });
     await rejection(renewing.chat.completions.create(ask()));
     expect(renewing.status().groups[0]?.deployments[0]?.availability).toBe("parked");

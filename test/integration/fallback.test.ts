@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { createDirectory } from "../../src/index.js";
 import { callbacks } from "../../src/plugins/callbacks/callbacks.js";
 import type { FallbackEvent } from "../../src/plugins/plugin.js";
-import { error, reply, resetBeforeHeaders, stream, virtualClock } from "../../src/testing/index.js";
+import { error, reply, resetBeforeHeaders, silence, stream, virtualClock } from "../../src/testing/index.js";
+import { advanceUntil } from "../support/advance-until.js";
 import { openedForEachTest } from "../support/opened.js";
 import { deliver, deploymentOf, HELLO, rejection } from "../support/router-fixtures.js";
 
@@ -154,6 +156,60 @@ describe("fallbacks", () => {
   });
 });
 
+describe("S10: fallbacks that the caller names", () => {
+  it("need a grant, and look unknown without one; those of the group need none", async () => {
+    const bad = await open.upstream();
+    bad.always(error(500));
+    const good = await open.upstream();
+    good.always(reply({ text: "premium" }));
+    const directory = createDirectory();
+    await directory.users.create({ id: "u", models: ["cheap"] });
+    const routerWith = (fallbacks: readonly string[]) =>
+      open.router({
+        directory,
+        models: {
+          cheap: { deployments: [deploymentOf(bad, "a")], retries: 0, fallbacks },
+          premium: [deploymentOf(good, "b")],
+        },
+      });
+    const principal = { user: "u" };
+    const asked = routerWith([]).chat.completions.create(ask("cheap"), { principal, fallbacks: ["premium"] });
+    expect(await rejection(asked)).toMatchObject({
+      code: "invalid_request",
+      param: "fallbacks",
+      message: expect.stringContaining("not a configured model"),
+    });
+    expect(good.requestCount).toBe(0);
+    await routerWith(["premium"]).chat.completions.create(ask("cheap"), { principal });
+    expect(good.requestCount).toBe(1);
+  });
+});
+
+describe("a group with another one behind it", () => {
+  it.each([
+    ["is out of room", error(429, { retryAfter: "3" }), {}],
+    ["is overloaded", error(503), {}],
+    ["is silent", silence(), { timeouts: { firstTokenMs: 300 } }],
+  ] as const)("is not waited for when its only deployment %s", async (_, behaviour, group) => {
+    const clock = virtualClock();
+    const bad = await open.upstream();
+    bad.always(behaviour);
+    const good = await open.upstream(stream({ chunks: ["B"] }));
+    const router = open.router({
+      clock,
+      models: {
+        chat: { deployments: [deploymentOf(bad, "a")], fallbacks: ["second"], ...group },
+        second: [deploymentOf(good, "b")],
+      },
+    });
+    const startedAt = clock.now();
+    const answer = await advanceUntil(clock, router.chat.completions.create({ ...ask(), stream: true }));
+    expect(await advanceUntil(clock, deliver(answer))).toMatchObject({ text: "B" });
+    expect(bad.requestCount).toBe(1);
+    expect(clock.now() - startedAt).toBeLessThan(1_000);
+  });
+});
+
 describe("retries", () => {
   it("use an untried deployment at once and the same one only after a wait", async () => {
     const clock = virtualClock();
@@ -278,6 +334,24 @@ describe("credentials that come from a function", () => {
     expect(upstream.requests.map(({ headers }) => headers.authorization)).toEqual(["Bearer key-1", "Bearer key-2"]);
     expect(router.status().groups[0]?.deployments[0]?.availability).toBe("available");
   });
+
+  it.each([
+    ["nothing", () => process.env.SWITCHYARD_TESTS_NEVER_SET],
+    ["nothing to keep", () => ({ value: process.env.SWITCHYARD_TESTS_NEVER_SET, ttlMs: 1_000 })],
+  ])(
+    "a key function that returns %s fails as the operator's fault, and says what is most likely the cause",
+    async (_, apiKey) => {
+      const [first, second] = [await open.upstream(), await open.upstream()];
+      second.always(reply({ text: "Yes." }));
+      const chat = [deploymentOf(first, "a", { apiKey }), deploymentOf(second, "b", { tier: 1 })];
+      const router = open.router({ models: { chat, alone: [deploymentOf(first, "alone", { apiKey })] } });
+      const { routing } = await router.chat.completions.create({ model: "chat", messages: HELLO }).withRouting();
+      expect(routing.deployment).toBe("b");
+      const error = await rejection(router.chat.completions.create({ model: "alone", messages: HELLO }));
+      expect(error).toMatchObject({ code: "upstream_auth_error", status: 502 });
+      expect(first.requests).toEqual([]);
+    },
+  );
 
   it("S18: what such a function throws reaches nobody", async () => {
     const upstream = await open.upstream();

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { RouterError } from "../../src/errors/router-error.js";
+import { deferred } from "../../src/internal/deferred.js";
+import type { Plugin } from "../../src/plugins/plugin.js";
 import { Router } from "../../src/router/router.js";
 import { error, reply, silence, stream, virtualClock } from "../../src/testing/index.js";
 import { openedForEachTest } from "../support/opened.js";
@@ -354,6 +356,64 @@ describe("a deployment that leaves out what the request asks for", () => {
     });
     vllm.always(error(503));
     expect(await served({ n: 2 })).toMatchObject({ deployment: "tgi", dropped: ["n"] });
+  });
+});
+
+describe("R17, R20: a plugin that a reload takes out and another one puts back", () => {
+  /** As plugins of whole groups are: started once, until it is closed. */
+  function aPlugin() {
+    const log: string[] = [];
+    const plugin: Plugin = {
+      name: "kept",
+      start: () => void log.push("start"),
+      close: () => void log.push("close"),
+      onSettled: () => void log.push("settled"),
+    };
+    return { plugin, log };
+  }
+
+  it.each([
+    ["at once", false],
+    ["while a request of the first configuration runs", true],
+  ])("%s has a close for each start, and serves in between", async (_, isBusy) => {
+    const upstream = await open.upstream();
+    const gate = deferred<void>();
+    upstream.always(reply({ text: "x", until: gate.promise }));
+    const models = { chat: { deployments: [deploymentOf(upstream, "a")] } };
+    const { plugin, log } = aPlugin();
+    const router = open.router({ models, plugins: [plugin] });
+    const running = isBusy ? router.chat.completions.create(ask()) : undefined;
+    router.reload({ models, plugins: [] });
+    router.reload({ models, plugins: [plugin] });
+    gate.resolve();
+    await running;
+    await router.chat.completions.create(ask());
+    await router.close();
+    expect(log.filter((each) => each === "start")).toHaveLength(1);
+    expect(log.filter((each) => each === "settled")).toHaveLength(isBusy ? 2 : 1);
+    expect(log.at(-1)).toBe("close");
+    expect(log.filter((each) => each === "close")).toHaveLength(1);
+  });
+
+  it("goes on for what still runs, also where that reload fails", async () => {
+    const upstream = await open.upstream();
+    const gate = deferred<void>();
+    upstream.always(reply({ text: "x", until: gate.promise }));
+    const models = { chat: { deployments: [deploymentOf(upstream, "a")] } };
+    const { plugin, log } = aPlugin();
+    const router = open.router({ models, plugins: [plugin] });
+    const running = router.chat.completions.create(ask());
+    router.reload({ models, plugins: [] });
+    const broken: Plugin = {
+      name: "broken",
+      start: () => {
+        throw new Error("no licence");
+      },
+    };
+    expect(() => router.reload({ models, plugins: [plugin, broken] })).toThrow("no licence");
+    gate.resolve();
+    await running;
+    await expect.poll(() => log).toEqual(["start", "settled", "close"]);
   });
 });
 

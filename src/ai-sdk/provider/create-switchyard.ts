@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { InvalidOptionsError } from "../../errors/router-error.js";
 import type { Router } from "../../router/router.js";
-import type { ModelName, RouterOptions } from "../../router/router-options.js";
+import type { ServedName } from "../../router/router-options.js";
 import type { SpecificationVersion } from "../specification.js";
 import { NoSuchSwitchyardModelError } from "./api-call-error.js";
 import type { SwitchyardModelSettings } from "./call-settings.js";
@@ -43,10 +43,10 @@ const optionsSchema = z.strictObject({
  *
  * @throws {InvalidOptionsError} with every problem of the options.
  */
-export function createSwitchyard<Options extends RouterOptions, V extends SpecificationVersion = "v3">(
-  router: Router<Options>,
+export function createSwitchyard<Group extends string, Alias extends string, V extends SpecificationVersion = "v3">(
+  router: Router<Group, Alias>,
   options: SwitchyardOptions<V> = {},
-): SwitchyardProvider<ModelName<Options>, V> {
+): SwitchyardProvider<ServedName<Group, Alias>, V> {
   const parsed = optionsSchema.safeParse(options);
   if (!parsed.success) {
     throw new InvalidOptionsError(parsed.error.issues.map(({ path, message }) => ({ path: path.join("."), message })));

@@ -4,9 +4,17 @@ import { MAX_BUDGET_USD } from "../../limits/claim.js";
 import { type BudgetPeriod, isBudgetPeriod } from "../../stores/budget-period.js";
 import { pluginNameSchema } from "../options.js";
 import { parseOwnOptions } from "../own-options.js";
-import type { Plugin } from "../plugin.js";
-import { refuseTooMany } from "./rate-limit.js";
-import { accountOf, accountsOf, matchSchema, REQUEST_SCOPES, type RequestScope, valueMatcher } from "./scope.js";
+import { mentionedModels, type Plugin } from "../plugin.js";
+import { notTooMany } from "./rate-limit.js";
+import {
+  accountOf,
+  matchedModels,
+  matchSchema,
+  REQUEST_SCOPES,
+  type RequestScope,
+  scopedClaims,
+  valueMatcher,
+} from "./scope.js";
 
 export interface BudgetOptions {
   /**
@@ -95,15 +103,13 @@ export function budget(options: BudgetOptions): Plugin {
       },
     };
   }
+  const claimsOf = scopedClaims(by, matches, ({ key: account, scope }) => {
+    const key = `${name}/${account}`;
+    return [{ kind: "budget", key, scope, limitUsd, period, isHard, reserve, cutsStreams: cut, onStoreFailure }];
+  });
   return {
     name,
-    reserve(request) {
-      const accounts = accountsOf(request, by, matches);
-      refuseTooMany(accounts.length, name);
-      return accounts.map(({ key: account, scope }) => {
-        const key = `${name}/${account}`;
-        return { kind: "budget", key, scope, limitUsd, period, isHard, reserve, cutsStreams: cut, onStoreFailure };
-      });
-    },
+    reserve: (request) => notTooMany(claimsOf(request), name),
+    [mentionedModels]: by === "model" ? matchedModels("budget.match", match) : [],
   };
 }

@@ -4,8 +4,8 @@ import { type Claim, MAX_LIMIT } from "../../limits/claim.js";
 import { MAX_CLAIMS } from "../guard-results.js";
 import { pluginNameSchema } from "../options.js";
 import { parseOwnOptions } from "../own-options.js";
-import type { Plugin } from "../plugin.js";
-import { accountsOf, matchSchema, REQUEST_SCOPES, type RequestScope, valueMatcher } from "./scope.js";
+import { mentionedModels, type Plugin } from "../plugin.js";
+import { matchedModels, matchSchema, REQUEST_SCOPES, type RequestScope, scopedClaims, valueMatcher } from "./scope.js";
 
 /** At least one of `rpm`, `tpm` and `parallel`. */
 export interface RateLimitOptions {
@@ -85,29 +85,26 @@ export function rateLimit(options: RateLimitOptions): Plugin {
   if (by === "deployment") {
     return { name, deploymentLimits: ({ id }) => (matches(id) ? { rpm, tpm } : undefined) };
   }
-  const perAccount = [rpm, tpm, parallel].filter((each) => each !== undefined).length;
+  const claimsOf = scopedClaims(by, matches, ({ key: account, scope }) => {
+    const common = { key: `${name}/${account}`, scope, onStoreFailure };
+    const claims: Claim[] = [];
+    if (parallel !== undefined) claims.push({ kind: "parallel", limit: parallel, ...common });
+    if (rpm !== undefined) claims.push({ kind: "requests", limit: rpm, isStrict: strict, ...common });
+    if (tpm !== undefined) claims.push({ kind: "tokens", limit: tpm, isStrict: strict, ...common });
+    return claims;
+  });
   return {
     name,
-    reserve(request) {
-      const accounts = accountsOf(request, by, matches);
-      refuseTooMany(accounts.length * perAccount, name);
-      return accounts.flatMap(({ key: account, scope }): Claim[] => {
-        const common = { key: `${name}/${account}`, scope, onStoreFailure };
-        const claims: Claim[] = [];
-        if (parallel !== undefined) claims.push({ kind: "parallel", limit: parallel, ...common });
-        if (rpm !== undefined) claims.push({ kind: "requests", limit: rpm, isStrict: strict, ...common });
-        if (tpm !== undefined) claims.push({ kind: "tokens", limit: tpm, isStrict: strict, ...common });
-        return claims;
-      });
-    },
+    reserve: (request) => notTooMany(claimsOf(request), name),
+    [mentionedModels]: by === "model" ? matchedModels("rateLimit.match", match) : [],
   };
 }
 
 /** Only tags can be so many. @throws {RouterError} `invalid_request`. */
-export function refuseTooMany(claims: number, name: string): void {
-  if (claims <= MAX_CLAIMS) return;
+export function notTooMany(claims: readonly Claim[], name: string): readonly Claim[] {
+  if (claims.length <= MAX_CLAIMS) return claims;
   throw routerError("invalid_request", {
     param: "tags",
-    message: `The request has more tags than ${name} can count: ${claims} limits would apply, at most ${MAX_CLAIMS} can.`,
+    message: `The request has more tags than ${name} can count: ${claims.length} limits would apply, at most ${MAX_CLAIMS} can.`,
   });
 }

@@ -1,7 +1,9 @@
+import { LRUCache } from "lru-cache";
 import { z } from "zod";
 import { patternMatcher } from "../../access/patterns.js";
 import { sha256Hex } from "../../internal/digest.js";
-import type { PluginRequest } from "../plugin.js";
+import type { Claim } from "../../limits/claim.js";
+import type { ModelMention, PluginRequest } from "../plugin.js";
 
 /**
  * Whose requests are counted together.
@@ -44,6 +46,12 @@ export function valueMatcher(match: string | readonly string[] | undefined): (va
   return (value) => matchers.some((matches) => matches(value));
 }
 
+/** The models that `match` names; patterns may match what comes later. */
+export function matchedModels(option: string, match: string | readonly string[] | undefined): readonly ModelMention[] {
+  const names = match === undefined ? [] : typeof match === "string" ? [match] : match;
+  return names.flatMap((model) => (model.includes("*") ? [] : [{ option, model, isCalled: false }]));
+}
+
 /** One account that a request is counted in. */
 export interface ScopedAccount {
   /** Different for every value, and of characters that every store takes. */
@@ -52,15 +60,41 @@ export interface ScopedAccount {
   readonly scope: string;
 }
 
-/** The accounts of a request; none where it has no such scope. */
-export function accountsOf(
-  request: PluginRequest,
+/** Accounts whose claims are remembered, per plugin. */
+const MAX_REMEMBERED = 10_000;
+const NO_CLAIMS: readonly Claim[] = Object.freeze([]);
+
+/**
+ * What requests claim of the accounts of one scope. The claims of an account are made once, frozen: who checks them
+ * remembers those that cannot change, and a request costs a look instead of its names, patterns and checks.
+ *
+ * @param claimsOf - The claims of one account.
+ */
+export function scopedClaims(
   by: RequestScope,
   matches: (value: string) => boolean,
-): readonly ScopedAccount[] {
-  return valuesOf(request, by)
-    .filter(({ value }) => matches(value))
-    .map(({ of, value }) => accountOf(of, value));
+  claimsOf: (account: ScopedAccount) => readonly Claim[],
+): (request: PluginRequest) => readonly Claim[] {
+  const remembered = new LRUCache<string, readonly Claim[]>({ max: MAX_REMEMBERED });
+  const claimsFor = (of: string, value: string): readonly Claim[] => {
+    // Of a principal the values of several levels are counted, which may be the same.
+    const name = of === by ? value : `${of}:${value}`;
+    let claims = remembered.get(name);
+    if (!claims) {
+      claims = matches(value)
+        ? Object.freeze(claimsOf(accountOf(of, value)).map((claim) => Object.freeze(claim)))
+        : NO_CLAIMS;
+      remembered.set(name, claims);
+    }
+    return claims;
+  };
+  return ({ principal, model, tags }) => {
+    if (by === "model") return claimsFor(by, model);
+    if (by === "tag") return [...new Set(tags)].flatMap((tag) => claimsFor(by, tag));
+    const level = by === "principal" ? LEVELS.find((each) => principal?.[each] !== undefined) : by;
+    const value = level && principal?.[level];
+    return level && value !== undefined ? claimsFor(level, value) : NO_CLAIMS;
+  };
 }
 
 /** @param of - What the value names: `user`. */
@@ -70,23 +104,6 @@ export function accountOf(of: string, value: string): ScopedAccount {
 
 /** From the innermost level to the outermost. */
 const LEVELS = ["key", "user", "team", "organization"] as const;
-
-function valuesOf(
-  { principal, model, tags }: PluginRequest,
-  by: RequestScope,
-): readonly { readonly of: string; readonly value: string }[] {
-  switch (by) {
-    case "model":
-      return [{ of: by, value: model }];
-    case "tag":
-      return [...new Set(tags)].map((value) => ({ of: by, value }));
-    default: {
-      const level = by === "principal" ? LEVELS.find((each) => principal?.[each] !== undefined) : by;
-      const value = level && principal?.[level];
-      return level && value !== undefined ? [{ of: level, value }] : [];
-    }
-  }
-}
 
 /** The separators differ, so that no value can pass itself off as the digest of another. */
 function keyOf(of: string, value: string): string {

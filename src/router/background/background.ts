@@ -5,16 +5,18 @@ import { Discovery } from "./discovery.js";
 import { HealthChecks } from "./health-checks.js";
 import { LoadPoll } from "./load-poll.js";
 import type { Reach } from "./read-upstream.js";
+import { RefusedKeys } from "./refused-keys.js";
 
 /** After so long without a request nobody is asked how busy it is. */
 const IDLE_MS = 60_000;
 
 /**
  * What a router does without being asked: model lists, load signals, health checks, for the deployments whose options say
- * so. Outlives reloads: a deployment that stays the same keeps its poll and what that learned.
+ * so, and looks at keys that were refused. Outlives reloads: a deployment that stays the same keeps its poll and what that learned.
  */
 export class Background {
   readonly checks: HealthChecks;
+  readonly refusedKeys: RefusedKeys;
   readonly #reach: Reach;
   readonly #random: Random;
   readonly #requests: Requests;
@@ -31,7 +33,9 @@ export class Background {
     this.#random = random;
     this.#requests = requests;
     this.#activeAt = reach.clock.now();
-    this.checks = new HealthChecks(reach, (id) => this.#deployments.get(id));
+    const deploymentOf = (id: string) => this.#deployments.get(id);
+    this.checks = new HealthChecks(reach, deploymentOf);
+    this.refusedKeys = new RefusedKeys(reach.clock, random, deploymentOf);
   }
 
   discoveryOf({ id }: Deployment): Discovery | undefined {
@@ -63,6 +67,7 @@ export class Background {
     for (const discovery of this.#discoveries.values()) discovery.stop();
     for (const load of this.#loads.values()) load.stop();
     this.checks.stop();
+    this.refusedKeys.stop();
   }
 
   #renewed<T extends Discovery | LoadPoll>(

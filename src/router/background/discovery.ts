@@ -98,7 +98,7 @@ export class Discovery {
         models.length > MOST_MODELS ? `the list has more than ${MOST_MODELS} models; the rest is left out` : undefined;
       return true;
     } catch (error) {
-      if (!stop.isCancelled) this.#lastError = describeProblem(error);
+      if (!stop.isCancelled) this.#lastError = describeProblem(error, this.#deployment);
       return false;
     } finally {
       this.#endFirst();

@@ -101,7 +101,7 @@ export class LoadPoll implements EngineState {
       this.#lastError = undefined;
       return true;
     } catch (error) {
-      if (!stop.isCancelled) this.#lastError = describeProblem(error);
+      if (!stop.isCancelled) this.#lastError = describeProblem(error, this.#deployment);
       return false;
     }
   }

@@ -1,4 +1,5 @@
 import type { Deployment } from "../../deployments/deployment.js";
+import { secretsOf } from "../../deployments/secrets.js";
 import { sanitisedMessage } from "../../errors/sanitise.js";
 import { badResponse, UpstreamError, unreachable } from "../../errors/upstream-error.js";
 import { Cancellation } from "../../internal/cancellation.js";
@@ -109,6 +110,7 @@ export function textOfSuccess({ status, text }: WholeAnswer, what: string): stri
 }
 
 /** For `status()`: nothing that the upstream said but what the dialect made of it. */
-export function describeProblem(error: unknown): string {
-  return error instanceof UpstreamError ? sanitisedMessage(error.message) : "the answer could not be read";
+export function describeProblem(error: unknown, deployment: Deployment): string {
+  if (!(error instanceof UpstreamError)) return "the answer could not be read";
+  return sanitisedMessage(error.message, secretsOf(deployment));
 }

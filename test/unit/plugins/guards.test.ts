@@ -8,7 +8,7 @@ import type { Reply } from "../../../src/protocol/operations.js";
 import { aChatBody, aReply, aRunner, someFacts, someUsage } from "../../support/plugin-fixtures.js";
 import { onceUnhandled } from "../../support/unhandled.js";
 
-const attempt = { number: 1, group: "chat", deployment: "d1", provider: "openai", model: "gpt" };
+const attempt = { number: 1, resumed: false, group: "chat", deployment: "d1", provider: "openai", model: "gpt" };
 const claim = (key: string) => ({ kind: "parallel" as const, key, limit: 1 });
 const forever = () => new Promise<never>(() => {});
 

@@ -61,6 +61,12 @@ describe("checkBody", () => {
     expect(JSON.stringify(body)).toBe(before);
   });
 
+  it("S27: refuses names of models that are longer than any that is configured, without repeating them", () => {
+    expect(chat({ model: "m".repeat(256) }).model).toHaveLength(256);
+    expect(chatRefusal({ model: "m".repeat(257) })).toBe("invalid_request model");
+    expect(() => chat({ model: "m".repeat(3_000_000) })).toThrow(/^.{1,200}$/);
+  });
+
   describe("S1: fields that steer are refused", () => {
     it.each([
       ["base_url", "baseUrl", "baseURL", "api_base", "apiBase", "custom_host", "azure_endpoint"],

@@ -666,6 +666,7 @@ describe("parseOptions", () => {
       [{ "x-a": "a\r\nx-b: c" }, "x-a"],
       [{ "x-a": "" }, "x-a"],
       [{ "x-a": 1 }, "x-a"],
+      [{ "x-a": undefined }, "x-a"],
       [{ host: "x" }, "host"],
       [{ "Content-Length": "1" }, "Content-Length"],
       [{ cookie: "a=b" }, "cookie"],
@@ -675,6 +676,11 @@ describe("parseOptions", () => {
     ])("%j are refused", (headers, name) => {
       const path = /^[a-z]+$/.test(name) ? `headers.${name}` : `headers["${name}"]`;
       expect(problem(withDeployment({ headers }))).toContain(`models.chat[0].${path}: `);
+    });
+    it("without a value say what is most likely the cause", () => {
+      expect(problem(withDeployment({ headers: { "x-token": process.env.SWITCHYARD_TESTS_NEVER_SET } }))).toContain(
+        'models.chat[0].headers["x-token"]: is undefined; if it comes from an environment variable',
+      );
     });
     it("are sent in lower case", () => {
       const settings = parseOptions(withDeployment({ headers: { "X-Team": "blue" } }));

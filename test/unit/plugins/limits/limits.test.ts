@@ -4,7 +4,7 @@ import { InvalidOptionsError, RouterError } from "../../../../src/errors/router-
 import { type Claim, claimProblem } from "../../../../src/limits/claim.js";
 import { type BudgetOptions, budget } from "../../../../src/plugins/limits/budget.js";
 import { type RateLimitOptions, rateLimit } from "../../../../src/plugins/limits/rate-limit.js";
-import { accountsOf, REQUEST_SCOPES, valueMatcher } from "../../../../src/plugins/limits/scope.js";
+import { accountOf, REQUEST_SCOPES, scopedClaims, valueMatcher } from "../../../../src/plugins/limits/scope.js";
 import type { Plugin, PluginRequest } from "../../../../src/plugins/plugin.js";
 
 function aRequest(fields: Partial<PluginRequest> = {}): PluginRequest {
@@ -201,9 +201,8 @@ describe("accounts", () => {
   });
 
   it("of a value that looks like the digest of another are not that one's", () => {
-    const [{ key } = { key: "" }] = accountsOf(aRequest({ tags: ["ü"] }), "tag", () => true);
-    const [other] = accountsOf(aRequest({ tags: [key.slice("tag".length + 1)] }), "tag", () => true);
-    expect(other?.key).not.toBe(key);
+    const { key } = accountOf("tag", "ü");
+    expect(accountOf("tag", key.slice("tag".length + 1)).key).not.toBe(key);
   });
 
   it("cannot be evaded by the length of a value", () => {
@@ -214,10 +213,26 @@ describe("accounts", () => {
 
   it("exist for every scope", () => {
     const request = aRequest({ principal: { key: "k", user: "u", team: "t", organization: "o" }, tags: ["a"] });
-    for (const by of REQUEST_SCOPES)
-      expect(
-        accountsOf(request, by, () => true),
+    for (const by of REQUEST_SCOPES) {
+      const claimsOf = scopedClaims(
         by,
-      ).toHaveLength(1);
+        () => true,
+        ({ key }) => [{ kind: "requests", key, limit: 1 }],
+      );
+      expect(claimsOf(request), by).toHaveLength(1);
+    }
+  });
+
+  it("claim the same frozen objects for each request, and other ones for each level of a principal", () => {
+    const claimsOf = scopedClaims(
+      "principal",
+      () => true,
+      ({ key }) => [{ kind: "requests", key, limit: 1 }],
+    );
+    const ofUser = claimsOf(aRequest({ principal: { user: "x", team: "t" } }));
+    expect(claimsOf(aRequest({ principal: { user: "x" } }))).toBe(ofUser);
+    expect(Object.isFrozen(ofUser) && ofUser.every(Object.isFrozen)).toBe(true);
+    const ofKey = claimsOf(aRequest({ principal: { key: "x" } }));
+    expect([ofUser, ofKey].map(([claim]) => claim?.key)).toEqual(["user:x", "key:x"]);
   });
 });
