@@ -131,7 +131,7 @@ describeWithRedis("accounts on servers", () => {
     });
 
     const routerOn = (store: Store, allowance: object, more: Partial<RouterOptions> = {}) =>
-      new Router<RouterOptions>({
+      new Router<string>({
         transport: answeringTransport(() => ({ text: CHAT_ANSWER })),
         directory: createDirectory({ organizations: { acme: allowance } }),
         models: {
@@ -140,13 +140,13 @@ describeWithRedis("accounts on servers", () => {
         store,
         ...more,
       });
-    const ask = (router: Router<RouterOptions>, options: object = {}) =>
+    const ask = (router: Router, options: object = {}) =>
       router.chat.completions.create(
         { model: "chat", messages: HELLO, max_completion_tokens: 10 },
         { principal: { organization: "acme" }, ...options },
       );
     /** Sends requests one after the other. @returns how long each took, and the codes of those that failed. */
-    const traffic = async (router: Router<RouterOptions>, requests: number) => {
+    const traffic = async (router: Router, requests: number) => {
       const waits: number[] = [];
       const codes: string[] = [];
       for (let request = 0; request < requests; request++) {
@@ -173,7 +173,7 @@ describeWithRedis("accounts on servers", () => {
         await sleep(20);
       }
     };
-    const unsettled = (router: Router<RouterOptions>) => {
+    const unsettled = (router: Router) => {
       const { leases, accounting } = router.status();
       return leases + accounting.unsettled + accounting.unbooked;
     };

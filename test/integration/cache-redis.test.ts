@@ -77,8 +77,8 @@ describeWithRedis("a cache in Redis", () => {
   it("keeps apart what has another prefix", async () => {
     await opened(redisCache(ioredis)).ask("hello");
     expect((await opened(redisCache(nodeRedis, { prefix: "other" })).ask("hello")).cache).toBe("miss");
-    expect(() => redisCache(ioredis, { prefix: "a b" })).toThrow("`prefix`");
-    expect(() => redisCache({} as Redis)).toThrow("`client`");
+    expect(() => redisCache(ioredis, { prefix: "a b" })).toThrow("prefix: expected text without braces");
+    expect(() => redisCache({} as Redis)).toThrow("client: expected a client of");
   });
 
   it.each(clients)("takes nothing that somebody else wrote there (%s)", async (_, make) => {

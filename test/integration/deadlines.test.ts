@@ -43,7 +43,7 @@ async function outcomeOf(scene: Scene) {
   };
   const models = { chat: { deployments: [deployment], ...scene.chat } };
   const options = { models, ...scene.options?.(clock), clock, transport, random: seededRandom(3) };
-  const router = watch.router(new Router<RouterOptions>(options));
+  const router = watch.router(new Router<string>(options));
   closing.push(async () => {
     // A guard that hangs is given up on in its own time.
     await clock.advance(60_000);

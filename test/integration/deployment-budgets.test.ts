@@ -68,7 +68,7 @@ function setUp(options: Options = {}) {
     ],
     ...options.more,
   } as unknown as RouterOptions;
-  const router = new Router<RouterOptions>(settings);
+  const router = new Router<string>(settings);
   const send = (body: object = {}, callOptions: object = {}) =>
     router.chat.completions
       .create({ model: "chat", messages: HELLO, max_completion_tokens: CAP, ...body } as never, callOptions)

@@ -41,7 +41,7 @@ function inVirtualTime(lists: (request: TransportRequest) => Answering, options:
     request.method === "GET" ? lists(request) : { text: CHAT_ANSWER },
   );
   const router = opened.watched(
-    new Router<RouterOptions>({ models: { "e/*": [deployment()] }, ...options, clock, transport }),
+    new Router<string>({ models: { "e/*": [deployment()] }, ...options, clock, transport }),
   );
   return { clock, transport, router };
 }

@@ -17,7 +17,7 @@ import { expectNothingLeaks } from "../support/no-leaks.js";
 import { HELLO, rejection } from "../support/router-fixtures.js";
 
 const watch = expectNothingLeaks();
-const closing: Router<RouterOptions>[] = [];
+const closing: Router[] = [];
 afterEach(async () => {
   for (const router of closing.splice(0)) await router.close({ drainMs: 0 });
 });
@@ -32,7 +32,7 @@ const model = (id: string, more: object = {}) => ({
 
 function aRouter(experiment: ExperimentOptions, more: Partial<RouterOptions> = {}, chat: Partial<GroupOptions> = {}) {
   const { models, ...rest } = more;
-  const router = new Router<RouterOptions>({
+  const router = new Router<string>({
     random: seededRandom(7),
     models: { chat: { deployments: [model("old")], experiment, ...chat }, new: [model("new")], ...models },
     ...rest,
@@ -41,7 +41,7 @@ function aRouter(experiment: ExperimentOptions, more: Partial<RouterOptions> = {
   return router;
 }
 
-async function served(router: Router<RouterOptions>, options: CallOptions = {}, name = "chat"): Promise<string> {
+async function served(router: Router, options: CallOptions = {}, name = "chat"): Promise<string> {
   const { data } = await router.chat.completions.create({ model: name, messages: HELLO }, options).withRouting();
   return (data as { choices: { message: { content: string } }[] }).choices[0]?.message.content ?? "";
 }
@@ -264,7 +264,7 @@ describe("explain of an experiment", () => {
 describe("the option `experiment`", () => {
   const problem = (experiment: unknown, models: object = {}) => {
     try {
-      new Router<RouterOptions>({
+      new Router<string>({
         models: {
           chat: { deployments: [model("old")], experiment: experiment as ExperimentOptions },
           new: [model("new")],
@@ -314,9 +314,9 @@ describe("the option `experiment`", () => {
       "any/*": { deployments: [{ ...model("w"), model: "*" }], experiment: { variants: { new: 0.1 } } },
     };
     expect(problem(undefined, wildcard)).toContain("a wildcard group has no experiment");
-    expect(
-      () => new Router<RouterOptions>({ models: { chat: [model("a")] }, defaults: { experiment: {} } as never }),
-    ).toThrow(/defaults.experiment: unknown option/);
+    expect(() => new Router<string>({ models: { chat: [model("a")] }, defaults: { experiment: {} } as never })).toThrow(
+      /defaults.experiment: unknown option/,
+    );
   });
 
   it("takes shares whose sum is 1 but for rounding, and the name is that of the group unless it is given", () => {

@@ -4,7 +4,7 @@ import { createMemoryLedger } from "../../src/ledger/memory-ledger.js";
 import { cache } from "../../src/plugins/cache/cache.js";
 import type { Plugin } from "../../src/plugins/plugin.js";
 import { Router } from "../../src/router/router.js";
-import type { GroupOptions, RouterOptions } from "../../src/router/router-options.js";
+import type { GroupOptions } from "../../src/router/router-options.js";
 import { type VirtualClock, virtualClock } from "../../src/testing/index.js";
 import { continuingTransport, eventStream, type SentChat, type WireAnswer } from "../support/continuing-transport.js";
 import { deliver, HELLO } from "../support/router-fixtures.js";
@@ -24,7 +24,7 @@ function continuing(
 ) {
   const transport = continuingTransport(answer);
   const clock = virtualClock();
-  const router = new Router<RouterOptions>({
+  const router = new Router<string>({
     transport,
     plugins,
     clock,
@@ -43,7 +43,7 @@ function continuing(
     clock.runUntil(
       router.chat.completions.create({ model: "chat", messages: HELLO, ...body, stream: true }).then(deliver),
     );
-  return { router, transport, read };
+  return { router, transport, clock, read };
 }
 
 describe("a stream that breaks behind output guards", () => {
@@ -116,7 +116,7 @@ describe("a continued stream behind guards whose caller aborts", () => {
       };
       const clock = virtualClock();
       const upstreams = new TimedUpstreams(clock);
-      const router = new Router<RouterOptions>({
+      const router = new Router<string>({
         ...{ clock, ledger, transport: upstreams, plugins: [passing, observer] },
         models: {
           chat: {
@@ -157,7 +157,7 @@ describe("single flight, where answers are read to their end for those who left"
   it("S39: hands over when the leader's caller leaves, and not once the answer that nobody gets is read", async () => {
     const clock = virtualClock();
     const upstreams = new TimedUpstreams(clock);
-    const router = new Router<RouterOptions>({
+    const router = new Router<string>({
       ...{ clock, transport: upstreams, plugins: [cache() as Plugin] },
       models: {
         chat: {
@@ -203,6 +203,62 @@ describe("a deployment whose `defaults` shape its answers", () => {
   });
 });
 
+describe("a continued stream before a cache", () => {
+  // The other one is asked to go on: what takes a prefill has no `prompt`.
+  it.each(["given its beginning", "asked to go on"])(
+    "S39: is not stored, for it was put together from two answers (%s)",
+    async (how) => {
+      const clock = virtualClock();
+      const isPrompted = how === "asked to go on";
+      const seen: boolean[] = [];
+      const transport = continuingTransport((_, number) =>
+        number === 1 ? cut(["Once "]) : whole(number === 2 ? ["upon ", "a time."] : ["Once upon a time, whole."]),
+      );
+      const router = new Router<string>({
+        ...{ clock, transport },
+        plugins: [
+          cache() as Plugin,
+          { name: "watcher", policyVersion: "1", beforeAttempt: ({ resumed }) => void seen.push(resumed) },
+        ],
+        models: {
+          chat: {
+            deployments: ["a", "b"].map((id, tier) => ({
+              ...{ id, tier, provider: "vllm" as const, baseUrl: `http://${id}/v1`, model: "m", prefill: !isPrompted },
+            })),
+            midStream: isPrompted ? { continue: true, prompt: "Go on." } : "continue",
+            retries: 0,
+            cooldown: false,
+          },
+        },
+      });
+      const read = async () => {
+        const body = { model: "chat", messages: HELLO, stream: true as const };
+        const { data, routing } = await clock.runUntil(router.chat.completions.create(body).withRouting());
+        const { text } = await clock.runUntil(deliver(data));
+        return [text, routing.cache];
+      };
+      expect(await read()).toEqual(["Once upon a time.", "miss"]);
+      expect(transport.sent[1]?.messages.at(-1)?.role).toBe(isPrompted ? "user" : "assistant");
+      expect(await read()).toEqual(["Once upon a time, whole.", "miss"]);
+      expect(await read()).toEqual(["Once upon a time, whole.", "hit"]);
+      expect(seen).toEqual([false, true, false]);
+      await clock.runUntil(router.close());
+    },
+  );
+
+  it("is given to those who wait for the same answer, like to the one who asked", async () => {
+    const { router, transport, clock } = continuing(
+      (_, number) => (number === 1 ? cut(["Once "]) : whole(["upon ", "a time."])),
+      [cache() as Plugin],
+    );
+    const body = { model: "chat", messages: HELLO, stream: true as const };
+    const both = [1, 2].map(() => router.chat.completions.create(body).then(deliver));
+    const texts = (await clock.runUntil(Promise.all(both))).map(({ text }) => text);
+    expect(texts).toEqual(["Once upon a time.", "Once upon a time."]);
+    expect(transport.sent).toHaveLength(2);
+  });
+});
+
 describe("what is learned of a continuation", () => {
   it("is nothing about how long answers are: it is the end of one", async () => {
     const { router, read } = continuing((_, number) => (number === 1 ? cut(["Once ", "upon "]) : whole(["a time."])));
@@ -215,7 +271,7 @@ describe("what is learned of a continuation", () => {
 /** A group that hedges after 100 ms once it has learned what is usual. */
 async function hedging(clock: VirtualClock, plugins: readonly Plugin[], group: Partial<GroupOptions> = {}) {
   const upstreams = new TimedUpstreams(clock);
-  const router = new Router<RouterOptions>({
+  const router = new Router<string>({
     ...{ clock, plugins, transport: upstreams, random: seededRandom(1) },
     models: {
       chat: {

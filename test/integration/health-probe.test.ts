@@ -29,7 +29,7 @@ function inVirtualTime(met: { chat: Answering; health: Answering }, more: object
     clock,
     transport,
   };
-  const router = opened.watched(new Router<RouterOptions>(options));
+  const router = opened.watched(new Router<string>(options));
   const ask = () => router.chat.completions.create({ model: "chat", messages: HELLO });
   const gpu = () => {
     const [status] = router.status().groups[0]?.deployments ?? [];

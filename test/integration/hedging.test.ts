@@ -52,7 +52,7 @@ function aScene(chat: Partial<GroupOptions> = {}, more: Partial<RouterOptions> =
       },
     },
   });
-  const router = new Router<RouterOptions>({ ...options(chat), clock, random: seededRandom(1), transport: upstreams });
+  const router = new Router<string>({ ...options(chat), clock, random: seededRandom(1), transport: upstreams });
   watch.router(router);
   closing.push(async () => {
     await clock.runUntil(router.close({ drainMs: 0 }));

@@ -30,7 +30,7 @@ function inVirtualTime(scrape: (request: TransportRequest) => Answering, options
     request.method === "GET" ? scrape(request) : { text: CHAT_ANSWER },
   );
   const models = { chat: [engine("a"), engine("b")] };
-  const router = opened.watched(new Router<RouterOptions>({ models, ...options, clock, transport }));
+  const router = opened.watched(new Router<string>({ models, ...options, clock, transport }));
   const ask = async () =>
     (await router.chat.completions.create({ model: "chat", messages: HELLO }).withRouting()).routing;
   const loadOf = (id: string) => router.status().groups[0]?.deployments.find((each) => each.id === id)?.load;

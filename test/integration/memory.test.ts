@@ -2,7 +2,6 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { Router } from "../../src/router/router.js";
-import type { RouterOptions } from "../../src/router/router-options.js";
 import type { Transport } from "../../src/transport/transport.js";
 import { HELLO } from "../support/router-fixtures.js";
 
@@ -35,7 +34,7 @@ describe("memory", () => {
   it("R21, S27: does not grow with the number of requests, names, tags or principals", {
     timeout: 60_000,
   }, async () => {
-    const router = new Router<RouterOptions>({
+    const router = new Router<string>({
       models: {
         "any/*": {
           deployments: [{ provider: "openai-compatible", baseUrl: "http://memory/v1", model: "*" }],

@@ -55,7 +55,7 @@ function aRouter(steps: readonly Step[], { group, router: options, deployments =
   const left = [...steps];
   const transport = continuingTransport(() => left.shift() ?? "refused");
   const clock = virtualClock();
-  const router = new Router<RouterOptions>({
+  const router = new Router<string>({
     transport,
     clock,
     models: {

@@ -6,7 +6,6 @@ import { createMemoryLedger } from "../../src/ledger/memory-ledger.js";
 import { type BudgetOptions, budget } from "../../src/plugins/limits/budget.js";
 import type { ReplyStream } from "../../src/router/reply-stream.js";
 import { Router } from "../../src/router/router.js";
-import type { RouterOptions } from "../../src/router/router-options.js";
 import { virtualClock } from "../../src/testing/index.js";
 import type { Exchange, Transport } from "../../src/transport/transport.js";
 import { advanceUntil } from "../support/advance-until.js";
@@ -88,7 +87,7 @@ async function setUp(limitUsd: number, more: Partial<BudgetOptions> = {}) {
       };
     },
   };
-  const router = new Router<RouterOptions>({
+  const router = new Router<string>({
     ...{ clock, store, ledger, transport, random: seededRandom(1) },
     models: {
       chat: {

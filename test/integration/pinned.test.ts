@@ -29,9 +29,7 @@ function aScene(
 ) {
   const clock = virtualClock();
   const transport = answeringTransport(answer);
-  const router = watch.router(
-    new Router<RouterOptions>({ models, ...more, clock, transport, random: seededRandom(1) }),
-  );
+  const router = watch.router(new Router<string>({ models, ...more, clock, transport, random: seededRandom(1) }));
   closing.push(() => clock.runUntil(router.close({ drainMs: 0 })));
   const send = (body: object, options: CallOptions = {}) =>
     clock.runUntil(

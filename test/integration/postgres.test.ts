@@ -133,7 +133,11 @@ describeWithPostgres("postgres() on a server", () => {
   it("is migrated by many at once, once", async () => {
     const pools = Array.from({ length: 4 }, () => new pg.Pool({ connectionString: server.connectionString }));
     await Promise.all(pools.map((each) => postgres(each, { schema: "many" }).migrate()));
-    expect((await pool.query("select layout from many.layouts")).rows).toEqual([{ layout: 1 }, { layout: 2 }]);
+    expect((await pool.query("select layout from many.layouts")).rows).toEqual([
+      { layout: 1 },
+      { layout: 2 },
+      { layout: 3 },
+    ]);
     await Promise.all(pools.map((each) => each.end()));
   });
 

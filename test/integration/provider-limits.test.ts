@@ -70,7 +70,7 @@ function aScene(
     return answer(id, clock);
   });
   const options = { models: { chat }, ...moreOf(clock), clock, transport, random: seededRandom(2) };
-  const router = watch.router(new Router<RouterOptions>(options));
+  const router = watch.router(new Router<string>(options));
   closing.push(async () => {
     await clock.runUntil(router.close({ drainMs: 0 }));
     expect(clock.pendingTimers).toBe(0);
@@ -109,7 +109,7 @@ describe("limits that upstreams tell in their answers", () => {
         transport,
         random: seededRandom(2),
       };
-      const router = watch.router(new Router<RouterOptions>(options));
+      const router = watch.router(new Router<string>(options));
       closing.push(() => clock.runUntil(router.close({ drainMs: 0 })));
       for (let request = 0; request < 100; request++) {
         const asked = router.chat.completions.create({ model: "chat", messages: HELLO, max_tokens: 10 });

@@ -25,7 +25,7 @@ function aScene(chat: Partial<GroupOptions> = {}, more: Partial<RouterOptions> =
     models: { chat: { deployments: [slot()], ...group }, ...more.models },
   });
   const { models: _, ...seams } = more;
-  const router = new Router<RouterOptions>({ ...options(chat), ...seams, clock, random: seededRandom(1) });
+  const router = new Router<string>({ ...options(chat), ...seams, clock, random: seededRandom(1) });
   watch.router(router);
   closing.push(async () => {
     await clock.runUntil(router.close({ drainMs: 0 }));
@@ -286,7 +286,7 @@ describe("limits that a store shares", () => {
     const memory = createMemoryStore({ clock });
     const routers = [1, 2].map((seed) => {
       const store = remoteStore({ clock, memory, latencyMs: 2 });
-      const router = new Router<RouterOptions>({
+      const router = new Router<string>({
         models: { chat: [slot({ maxParallel: { max: 2, shared: true }, ttftMs: 200 } as object)] },
         store,
         clock,

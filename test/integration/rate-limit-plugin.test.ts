@@ -220,12 +220,33 @@ describe("budget over a router", () => {
     expect(await refused({ max_tokens: 2_000 }, as)).toMatchObject({
       code: "insufficient_quota",
       status: 429,
-      message: 'The request could cost more than the whole budget of 1 USD per day of team "a" (budget).',
+      message: expect.stringMatching(
+        /^The request could cost more than the whole budget of 1 USD per day of team "a" \(budget\): up to 2\.\d+ USD\. A smaller `max_tokens` holds less\.$/,
+      ),
     });
     expect(await refused({ max_tokens: 950 }, as)).toMatchObject({
-      message: 'The budget of 1 USD per day of team "a" (budget) has no room for what this request can cost.',
+      message: expect.stringMatching(
+        /^The budget of 1 USD per day of team "a" \(budget\) has no room for what this request can cost: up to 0\.9\d+ USD\. 0\.[89]\d* USD are left; /,
+      ),
     });
     await send({ max_tokens: 950 }, { principal: { team: "b" } });
+  });
+
+  it("says what is left, and that running requests may hold the rest, where it refuses for their sake", async () => {
+    const { clock, router, refused } = routerWith([budget({ by: "team", limitUsd: 1 })]);
+    const as = { principal: { team: "a" } };
+    const running = router.chat.completions.create(ask({ max_tokens: 600 }), as);
+    await clock.advance(1);
+    const { message } = (await refused({ max_tokens: 600 }, as)) as Error;
+    const [, needed, left, taken] =
+      /cost: up to ([\d.]+) USD\. ([\d.]+) USD are left; ([\d.]+) USD are spent, or held by running requests, which give back what they do not use\. A smaller `max_tokens` holds less\.$/.exec(
+        message,
+      ) ?? [];
+    expect(Number(needed)).toBeGreaterThan(Number(left));
+    expect(Number(left) + Number(taken)).toBeCloseTo(1, 9);
+    await clock.runUntil(running);
+    // Most of what was held has come back.
+    await clock.runUntil(router.chat.completions.create(ask({ max_tokens: 600 }), as));
   });
 
   it("begins anew with its period", async () => {

@@ -53,7 +53,7 @@ function aScene({ shadow, copy = {}, own = {}, plugins = [], options = {} }: Sce
     onSettled: note,
   };
   const { models, ...rest } = options;
-  const router = new Router<RouterOptions>({
+  const router = new Router<string>({
     clock,
     ledger,
     random: seededRandom(5),
@@ -401,7 +401,7 @@ describe("closing with copies under way", () => {
 describe("the option `shadow`", () => {
   const problem = (shadow: unknown) => {
     try {
-      new Router<RouterOptions>({
+      new Router<string>({
         models: { chat: { deployments: [model("own")], shadow: shadow as ShadowOptions }, next: [model("copy")] },
       });
     } catch (error) {
@@ -428,7 +428,7 @@ describe("the option `shadow`", () => {
   it("warns where copies take slots from callers", async () => {
     const warnings: string[] = [];
     const shared = { id: "same", provider: "simulated" as const, model: "m" };
-    const router = new Router<RouterOptions>({
+    const router = new Router<string>({
       plugins: [{ name: "watch", onWarning: ({ message }) => warnings.push(message) }],
       models: { chat: { deployments: [shared], shadow: { group: "next", share: 0.5 } }, next: [shared] },
     });

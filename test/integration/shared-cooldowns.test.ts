@@ -22,8 +22,8 @@ async function twoProcesses(first: Parameters<typeof open.upstream>) {
 }
 
 function bound(store: Store): Store {
-  const { admit, reserveDeployment, settle, extend, heartbeat, sweep, cooldown, cooldowns, budgets } = store;
-  const methods = { admit, reserveDeployment, settle, extend, heartbeat, sweep, cooldown, cooldowns, budgets };
+  const { admit, reserveDeployment, adjust, settle, extend, heartbeat, sweep, cooldown, cooldowns, budgets } = store;
+  const methods = { admit, reserveDeployment, adjust, settle, extend, heartbeat, sweep, cooldown, cooldowns, budgets };
   const entries = Object.entries(methods).map(([name, method]) => [
     name,
     async (...args: unknown[]) => Reflect.apply(method, store, args) as unknown,

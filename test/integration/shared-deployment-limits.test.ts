@@ -42,7 +42,7 @@ function setUp(deployments: Deployments, clock = virtualClock({ turns: 3 })) {
     ...{ clock, random, transport, store },
     models: { chat: { deployments: members, retries: 3 } },
   });
-  const router = new Router<RouterOptions>(optionsWith(deployments));
+  const router = new Router<string>(optionsWith(deployments));
   const ask = () =>
     advanceUntil(clock, router.chat.completions.create({ model: "chat", messages: HELLO }).withRouting());
   const close = () => advanceUntil(clock, router.close({ drainMs: 0 }));

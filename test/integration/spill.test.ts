@@ -19,7 +19,7 @@ const paid = { id: "paid", provider: "simulated", model: "m", ttftMs: 200, tier:
 function aScene(chat: Partial<GroupOptions>, more: Partial<RouterOptions> = {}) {
   const clock = virtualClock();
   const models = { chat: { deployments: [own, paid], ...chat } };
-  const router = watch.router(new Router<RouterOptions>({ models, ...more, clock, random: seededRandom(1) }));
+  const router = watch.router(new Router<string>({ models, ...more, clock, random: seededRandom(1) }));
   closing.push(() => clock.runUntil(router.close({ drainMs: 0 })));
   const start = async (call: object = {}) => {
     const request = { model: "chat", messages: HELLO, stream: true } as const;
@@ -98,7 +98,7 @@ describe("the group option spillMs", () => {
   });
 
   it("is refused where it is no time", () => {
-    const build = () => new Router<RouterOptions>({ models: { chat: { deployments: [own], spillMs: 0 } } });
+    const build = () => new Router<string>({ models: { chat: { deployments: [own], spillMs: 0 } } });
     expect(build).toThrow(InvalidOptionsError);
     expect(build).toThrow(/models\.chat\.spillMs.*milliseconds, 1–600000, or false/);
   });

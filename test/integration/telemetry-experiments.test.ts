@@ -4,7 +4,6 @@ import { seededRandom } from "../../src/internal/random.js";
 import { records } from "../../src/plugins/telemetry/record-plugin.js";
 import type { TelemetryRecord } from "../../src/plugins/telemetry/records.js";
 import { Router } from "../../src/router/router.js";
-import type { RouterOptions } from "../../src/router/router-options.js";
 import { prometheus } from "../../src/telemetry/prometheus.js";
 import { virtualClock } from "../../src/testing/index.js";
 import { expectNothingLeaks } from "../support/no-leaks.js";
@@ -21,7 +20,7 @@ it("experiments are counted by variant, and copies apart from callers' requests;
   const registry = new Registry();
   const kept: TelemetryRecord[] = [];
   const model = (id: string) => [{ id, provider: "simulated" as const, model: id, price: { input: 1, output: 1 } }];
-  const router = new Router<RouterOptions>({
+  const router = new Router<string>({
     clock,
     random: seededRandom(2),
     plugins: [prometheus({ registry }), records((record) => kept.push(record), { attempts: "none" })],

@@ -72,7 +72,7 @@ describeWith("llama.cpp's server behind the router", [engineFiles.server, engine
   const at = ({ origin }: LlamaServer, more: object = {}) =>
     ({ provider: "llamacpp", baseUrl: origin, model: "tiny", ...more }) as const;
   const routerOf = (models: RouterOptions["models"], more: Partial<RouterOptions> = {}) => {
-    const router = new Router<RouterOptions>({ ...more, models });
+    const router = new Router<string>({ ...more, models });
     routers.push(router);
     return router;
   };

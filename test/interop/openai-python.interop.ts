@@ -46,7 +46,7 @@ describeWith("OpenAI's Python client in front of the router", [engineFiles.pytho
         ]),
       ),
     };
-    router = new Router<RouterOptions>({ models });
+    router = new Router<string>({ models });
     server = await nodeServer(createHandler(router).node);
     const script = join(import.meta.dirname, "openai_client.py");
     const { stdout } = await run(engineFiles.python, [script, `${server.origin}/v1`], { timeout: 50_000 });

@@ -130,6 +130,18 @@ describe("the invariants of routing", () => {
     expect(files.filter((file) => !numbersIn(file).has(number))).toEqual([]);
   });
 
+  /** What the files say of their number of seeds or histories: without a word, it is that of `support/seed.ts`. */
+  it("are each drawn for at least 200 seeds", () => {
+    const files = new Set(PROOFS.flatMap(([, , files]) => files));
+    const counts = ["support/seed.ts", ...files].flatMap((path) => {
+      const code = readFileSync(join(TEST, path), "utf8");
+      const found = code.matchAll(/(?:\bSEEDS = |_SEEDS \?\? |numRuns: |\bruns = )([\d_]+)/g);
+      return [...found].map(([, count]) => ({ path, count: Number(count?.replaceAll("_", "")) }));
+    });
+    expect(counts.length).toBeGreaterThan(20);
+    expect(counts.filter(({ count }) => count < 200)).toEqual([]);
+  });
+
   it("are sixteen, and each is proven", () => {
     expect(PROOFS.map(([number]) => number)).toEqual(Array.from({ length: 16 }, (_, index) => index + 1));
   });

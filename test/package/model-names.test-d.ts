@@ -1,7 +1,7 @@
 import { describe, expectTypeOf, it } from "vitest";
 import type { z } from "zod";
 import type { DeploymentOptions, deploymentSchema } from "../../src/deployments/options.js";
-import { type ModelName, Router, type RouterOptions } from "../../src/index.js";
+import { type GroupOptions, type ModelName, Router, type RouterOptions, type ServedName } from "../../src/index.js";
 import type { inputLimitsSchema } from "../../src/router/input-limits.js";
 import type { groupDefaultsSchema, routerSchema } from "../../src/router/options.js";
 import type { GroupDefaults, InputLimitOptions } from "../../src/router/router-options.js";
@@ -21,13 +21,21 @@ describe("names of models", () => {
       },
       embed: [{ provider: "ollama", model: "nomic-embed-text" }],
       "openai/*": [{ provider: "openai", model: "*", apiKey: process.env.OPENAI_API_KEY }],
-      "*-turbo": [{ provider: "azure", model: "*", resource: "r", apiKey: () => "key" }],
+      "*-turbo": [
+        {
+          provider: "azure",
+          model: "*",
+          resource: "r",
+          apiKey: () => process.env.AZURE_API_KEY,
+          headers: { "x-team": process.env.TEAM },
+        },
+      ],
     },
     aliases: { "gpt-4": "chat" },
   });
 
   it("are those of a literal configuration: groups, aliases, and what wildcard groups take", () => {
-    type Name = typeof router extends Router<infer Options> ? ModelName<Options> : never;
+    type Name = typeof router extends Router<infer Group, infer Alias> ? ServedName<Group, Alias> : never;
     expectTypeOf<Name>().toEqualTypeOf<"chat" | "embed" | `openai/${string}` | `${string}-turbo` | "gpt-4">();
     for (const model of ["chat", "gpt-4", "openai/o3", "qwen-turbo"] as const) {
       void router.chat.completions.create({ model, messages });
@@ -107,6 +115,114 @@ describe("types of options", () => {
     void new Router({});
     // @ts-expect-error a misspelt option, where the type is stated
     void ({ models: {}, alias: {} } satisfies RouterOptions);
+  });
+
+  it("refuse what is misspelt, where it stands", () => {
+    const deployment = { provider: "openai", model: "a" } as const;
+    const models = { chat: [deployment] };
+    // @ts-expect-error `plugins`
+    void new Router({ models, plugns: [] });
+    // @ts-expect-error `models`
+    void new Router({ modles: { chat: [deployment] } });
+    // @ts-expect-error `model`
+    void new Router({ models: { chat: [{ provider: "openai", modle: "a" }] } });
+    void new Router({
+      models: {
+        chat: {
+          deployments: [
+            {
+              provider: "openai",
+              model: "a",
+              // @ts-expect-error `rpm`
+              rpmm: 1,
+            },
+            {
+              provider: "openai",
+              model: "b",
+              // @ts-expect-error an option of `azure`, not of `openai`
+              resource: "r",
+            },
+            { provider: "azure", model: "c", resource: "r" },
+          ],
+        },
+        other: [
+          {
+            provider: "vllm",
+            model: "a",
+            // @ts-expect-error `timeouts`
+            timeout: { totalMs: 1 },
+          },
+        ],
+      },
+    });
+    void new Router({
+      models: {
+        chat: {
+          deployments: [deployment],
+          // @ts-expect-error `fallbacks`
+          fallback: ["other"],
+        },
+        other: [deployment],
+      },
+    });
+    // @ts-expect-error `totalMs`
+    void new Router({ models, defaults: { timeouts: { total: 5 } } });
+    // @ts-expect-error `plugins`
+    new Router({ models }).reload({ models, plugns: [] });
+  });
+
+  it("refuse names that nothing has, where they are literals", () => {
+    const chat = [{ provider: "openai", model: "a" }] as const;
+    const rest = { chat, "openai/*": [{ provider: "openai", model: "*" }] } as const;
+    void new Router({
+      models: {
+        ...rest,
+        a: { deployments: chat, fallbacks: ["chat", "openai/o3", "quick"], shadow: { group: "chat", share: 1 } },
+        b: { deployments: chat, fallbacks: { onError: ["a"], onBudget: ["quick"] } },
+      },
+      aliases: { quick: "chat", o3: "openai/o3" },
+      defaults: { fallbacks: ["chat"] },
+    });
+    // @ts-expect-error no such group
+    void new Router({ models: { ...rest, a: { deployments: chat, fallbacks: ["nope"] } } });
+    // @ts-expect-error no such group
+    void new Router({ models: { ...rest, a: { deployments: chat, fallbacks: ["chat", "nope"] } } });
+    // @ts-expect-error no such group
+    void new Router({ models: { ...rest, a: { deployments: chat, fallbacks: { onError: ["opneai/o3"] } } } });
+    // @ts-expect-error no such group
+    void new Router({ models: { ...rest, a: { deployments: chat, shadow: { group: "nope", share: 1 } } } });
+    // @ts-expect-error no such group
+    void new Router({ models: rest, defaults: { fallbacks: ["nope"] } });
+    // @ts-expect-error no such group
+    void new Router({ models: rest, aliases: { quick: "chta" } });
+    // @ts-expect-error an alias of an alias
+    void new Router({ models: rest, aliases: { quick: "chat", quicker: "quick" } });
+    // @ts-expect-error no such group
+    new Router({ models: rest }).reload({ models: rest, aliases: { quick: "chta" } });
+    // Nobody knows what these hold.
+    const names: string[] = [];
+    const group: GroupOptions = { deployments: [] };
+    const router = new Router({ models: { chat, a: { deployments: chat, fallbacks: names }, b: group } });
+    // @ts-expect-error no such group
+    void router.chat.completions.create({ model: "c", messages });
+  });
+
+  it("know the names of a constant, and of one that is checked against the type", () => {
+    const options = { models: { chat: [{ provider: "openai", model: "a" }] } } satisfies RouterOptions;
+    const router = new Router(options);
+    void router.chat.completions.create({ model: "chat", messages });
+    // @ts-expect-error the group is called `chat`
+    void router.chat.completions.create({ model: "chta", messages });
+  });
+
+  it("say which names a router has, or that any will do", () => {
+    const anyNames: Router = new Router({ models: { chat: [{ provider: "openai", model: "a" }] } });
+    void anyNames.chat.completions.create({ model: "whatever", messages });
+    const stated = new Router<string>({
+      models: { chat: [{ provider: "openai", model: "a" }] },
+      aliases: { quick: "chat" },
+    });
+    expectTypeOf(stated).toEqualTypeOf<Router>();
   });
 
   /** A type without `readonly`, `?` and `undefined`, at every depth. */

@@ -7,7 +7,6 @@ import type { CallOptions } from "../../src/router/call.js";
 import type { Explanation } from "../../src/router/explain.js";
 import type { ReplyStream } from "../../src/router/reply-stream.js";
 import { Router } from "../../src/router/router.js";
-import type { RouterOptions } from "../../src/router/router-options.js";
 import type { RoutingRecord } from "../../src/router/routing-record.js";
 import { strategyNames } from "../../src/routing/strategies/index.js";
 import { virtualClock } from "../../src/testing/index.js";
@@ -94,7 +93,7 @@ async function run(seed: number): Promise<void> {
   const hasExperiment = chance(0.3);
   /** Alone, and always failing: who has `panic` tries it all the same. */
   const isDoomed = chance(0.1);
-  const router = new Router<RouterOptions>({
+  const router = new Router<string>({
     clock,
     random,
     plugins: [watch],
@@ -257,7 +256,7 @@ describe("router.explain", () => {
   });
 
   it("knows that a hard budget rules out what has no price", async () => {
-    const router = new Router<RouterOptions>({
+    const router = new Router<string>({
       directory: createDirectory({ users: { ann: { budgetUsd: 1 }, bob: {} } }),
       models: {
         chat: [

@@ -170,7 +170,7 @@ function observer(problems: string[]): Plugin {
 }
 
 /** One caller, who may be impatient, slow, or gone. */
-async function ask(router: Router<RouterOptions>, clock: VirtualClock, random: Random, problems: string[]) {
+async function ask(router: Router, clock: VirtualClock, random: Random, problems: string[]) {
   const abort = new AbortController();
   const call: CallOptions = {
     principal: { user: chance(random, 0.5) ? "ann" : "bob" },
@@ -252,7 +252,7 @@ async function play(seed: number): Promise<void> {
   if (chance(random, 0.4)) plugins.push(slowGuard(clock, random));
   const stores = { store, ...(budgetStore !== store && { budgetStore }) };
   const fixed = { ...stores, ...{ clock, ledger, transport, plugins, random: seededRandom(seed + 1) } };
-  const router = new Router<RouterOptions>({ ...fixed, models: modelsOf(random) });
+  const router = new Router<string>({ ...fixed, models: modelsOf(random) });
 
   const checkBudgets = () => {
     for (const account of isFaulty ? [] : ACCOUNTS) {

@@ -92,7 +92,7 @@ async function run(seed: number): Promise<void> {
     plugins: chance(0.7) ? plugins : plugins.slice(0, 1),
     directory: createDirectory({ clock, teams: { red: { budgetUsd } } }),
   };
-  const router = new Router<RouterOptions>({
+  const router = new Router<string>({
     ...{ ...shared, clock, random, models: groups(true) },
     transport: {
       bufferedBytes: 0,

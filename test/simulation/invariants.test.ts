@@ -7,7 +7,7 @@ import type { AttemptEvent, Plugin } from "../../src/plugins/plugin.js";
 import type { ChatChunk, ChatRequest } from "../../src/protocol/chat.js";
 import type { ReplyStream } from "../../src/router/reply-stream.js";
 import { Router } from "../../src/router/router.js";
-import type { GroupOptions, RouterOptions } from "../../src/router/router-options.js";
+import type { GroupOptions } from "../../src/router/router-options.js";
 import { fingerprintOfChat } from "../../src/routing/affinity/fingerprint.js";
 import { createMemoryStore } from "../../src/stores/memory-store.js";
 import { virtualClock } from "../../src/testing/index.js";
@@ -73,7 +73,7 @@ describe("requests on random graphs of fallbacks", () => {
         cooldown: chance(0.3) ? false : { panic: chance(0.3) },
       };
     }
-    const router = new Router<RouterOptions>({ clock, random: seededRandom(seed), plugins: [watch], models });
+    const router = new Router<string>({ clock, random: seededRandom(seed), plugins: [watch], models });
 
     const one = async (number: number): Promise<void> => {
       await clock.sleep(below(3_000));
@@ -289,7 +289,7 @@ describe("a hard budget under everything at once", () => {
       failAfterTokens: pick([0, 5]),
       price: pick(PRICES),
     });
-    const router = new Router<RouterOptions>({
+    const router = new Router<string>({
       clock,
       ledger,
       random: seededRandom(seed),

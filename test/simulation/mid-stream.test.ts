@@ -112,7 +112,7 @@ async function run(seed: number, counts: Counts): Promise<void> {
       retries: Math.floor(random.next() * 3),
     },
   });
-  const router = new Router<RouterOptions>({ clock, random, transport, plugins, ledger, models: models() });
+  const router = new Router<string>({ clock, random, transport, plugins, ledger, models: models() });
   const conserved = () => {
     const { accepted, inFlight, outcomes } = router.status();
     const ended = Object.values(outcomes).reduce((sum, count) => sum + count, 0);

@@ -69,7 +69,7 @@ async function run(seed: number): Promise<number> {
       mixed: [deployment("a5", "a"), deployment("b5", "b")],
     },
   });
-  const router = new Router<RouterOptions>(options());
+  const router = new Router<string>(options());
   const one = async (name: string): Promise<void> => {
     await clock.sleep(random.next() * 3_000);
     const leaving = new AbortController();

@@ -34,7 +34,7 @@ async function run(seed: number): Promise<void> {
       },
     },
   });
-  const router = new Router<RouterOptions>({ ...options(), clock, random });
+  const router = new Router<string>({ ...options(), clock, random });
 
   const ends: Promise<void>[] = [];
   const outcomes = new Map<string, number>();

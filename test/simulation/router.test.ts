@@ -74,7 +74,7 @@ async function run(seed: number): Promise<void> {
       other: [{ id: "other", provider: "openai-compatible", baseUrl: "http://other/v1", model: "m" }],
     },
   });
-  const router = new Router<RouterOptions>(options());
+  const router = new Router<string>(options());
   const { plugins: _, clock: __, random: ___, transport: ____, ...reloadable } = options();
 
   const seen = { delivered: 0, errors: 0 };

@@ -2,6 +2,7 @@ import { expect } from "vitest";
 import type { Chunk } from "../../src/protocol/operations.js";
 import { openaiCompatible } from "../../src/providers/openai/facts/openai.js";
 import type { OpenAiFacts } from "../../src/providers/openai/facts.js";
+import type { KnownShapes } from "../../src/providers/openai/known-shapes.js";
 import { chunkForm, textForm } from "../../src/providers/openai/stream.js";
 import { openRepairedStream } from "../../src/providers/openai/upstream.js";
 import type { AttemptContext, RelayPiece } from "../../src/providers/provider.js";
@@ -43,6 +44,8 @@ export const stopEvent = anEvent({ delta: {}, finish_reason: "stop" });
 export interface StreamOptions extends Partial<AttemptContext> {
   readonly facts?: OpenAiFacts;
   readonly splices?: boolean;
+  /** What earlier streams of the same upstream had. */
+  readonly known?: KnownShapes;
 }
 
 /** What becomes of a stream of these bytes. */
@@ -50,7 +53,7 @@ export function repairBytes(
   bytes: Uint8Array | Iterable<Uint8Array>,
   options: StreamOptions = {},
 ): DecodedStream<Chunk> {
-  const { facts = openaiCompatible, splices = true, ...context } = options;
+  const { facts = openaiCompatible, splices = true, known: _known, ...context } = options;
   const decoder = openRepairedStream(facts, anAttempt({ isStreaming: true, ...context }), chunkForm, splices);
   return decodeStream(decoder, bytes instanceof Uint8Array ? [bytes] : bytes);
 }
@@ -60,8 +63,8 @@ export function repairText(
   bytes: Uint8Array | Iterable<Uint8Array>,
   options: StreamOptions = {},
 ): DecodedStream<string> {
-  const { facts = openaiCompatible, splices = true, ...context } = options;
-  const decoder = openRepairedStream(facts, anAttempt({ isStreaming: true, ...context }), textForm, splices);
+  const { facts = openaiCompatible, splices = true, known, ...context } = options;
+  const decoder = openRepairedStream(facts, anAttempt({ isStreaming: true, ...context }), textForm, splices, known);
   const decoded = decodeStream(decoder, bytes instanceof Uint8Array ? [bytes] : bytes);
   return { ...decoded, chunks: decoded.chunks.flatMap(textsOf) };
 }

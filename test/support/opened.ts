@@ -20,7 +20,7 @@ export function openedForEachTest() {
     },
     /** The router's types are as wide as can be: these tests are about what happens at run time. */
     router(options: RouterOptions): Router {
-      return this.watched(new Router<RouterOptions>(options));
+      return this.watched(new Router<string>(options));
     },
     watched(router: Router): Router {
       watch.router(router);

@@ -16,7 +16,7 @@ export function routerInOrder(
   upstreams: readonly FakeUpstream[],
   group: Partial<GroupOptions> = {},
   options: Partial<RouterOptions> = {},
-): Router<{ models: { chat: GroupOptions } }> {
+): Router<"chat"> {
   const deployments = upstreams.map((upstream, tier) => deploymentOf(upstream, `d${tier}`, { tier }));
   return new Router({ ...options, models: { chat: { ...group, deployments } } });
 }
