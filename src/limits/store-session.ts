@@ -8,6 +8,8 @@ import type { StoreCalls } from "./store-calls.js";
 /** How often somebody looks for what dead processes held; each process does (routing §16). */
 const SWEEP_MS = 5_000;
 const MAX_SWEPT = 100;
+/** After one that found as many: a process that died may have held thousands. */
+const MORE_MS = 100;
 /** A heartbeat that failed is tried again before the next is due: two of them in a row would leave little of a lifetime. */
 const RETRY_MS = 2_000;
 /** Nobody waits for upkeep. */
@@ -95,23 +97,24 @@ export class StoreSession {
     this.#sweep = this.#options.clock.schedule(
       delayMs,
       () =>
-        void this.#sweepOnce().finally(() => {
-          if (this.#isRunning) this.#sweepIn(SWEEP_MS);
+        void this.#sweepOnce().then((isMore) => {
+          if (this.#isRunning) this.#sweepIn(isMore ? MORE_MS : SWEEP_MS);
         }),
       true,
     );
   }
 
-  async #sweepOnce(): Promise<void> {
+  /** @returns whether more may wait than one sweep finds. */
+  async #sweepOnce(): Promise<boolean> {
     const { store, calls, settlements, onExpired, onSwept } = this.#options;
     onSwept();
     try {
       const expired = await calls.call(() => store.sweep(MAX_SWEPT), undefined, TIMEOUT_MS);
       const due = this.#due(expired);
-      if (due.length === 0) return;
+      if (due.length === 0) return false;
       const booked = await this.#within(BOOKING_MS, onExpired(due));
       // Somebody else's sweep finds them: this process's settlements have been sent.
-      if (!this.#isRunning) return;
+      if (!this.#isRunning) return false;
       const listed = new Set(expired.map(nameOf));
       for (const { id, partition, isKnown, tokens, costNanoUsd } of booked) {
         const name = nameOf({ id, partition });
@@ -122,8 +125,13 @@ export class StoreSession {
         this.#bookedAt.delete(name);
         if (listed.has(name)) settlements.add({ id, partition, requests: 1, tokens, costNanoUsd });
       }
+      if (expired.length < MAX_SWEPT) return false;
+      // The next sweep is to find others.
+      await settlements.flush();
+      return true;
     } catch {
       // Listed again by the next sweep.
+      return false;
     }
   }
 

@@ -147,6 +147,17 @@ describe("a process in a shared store", () => {
     session.stop();
   });
 
+  it("R10, R27: ends hundreds of them within seconds, not a hundred per sweep", async () => {
+    const { clock, memory, session, leave, budget } = aSession();
+    for (let n = 0; n < 950; n++) leave(`r${n}`);
+    await clock.advance(30_000);
+    session.start();
+    await clock.advance(10_000);
+    expect(memory.view()).toMatchObject({ openReservations: 0, expiredReservations: 0 });
+    expect(budget()).toMatchObject({ spentNanoUsd: 95_000, reservedNanoUsd: 0 });
+    session.stop();
+  });
+
   it("does not let many of them keep others from being found", async () => {
     const { clock, session, books, leave, memory } = aSession();
     books.onExpired = async (expired) => expired.map((each) => ({ ...each, isKnown: false }));
